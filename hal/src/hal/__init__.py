@@ -1,0 +1,1 @@
+"""HAL: one communication layer for every accelerator."""

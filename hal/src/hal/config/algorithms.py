@@ -1,0 +1,84 @@
+"""Pinned algorithms: a name, or a list of rules by message size and rank count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from hal.config import kinds
+from hal.interface.errors import unknown_name
+
+_NAME = kinds.name()
+_SIZE = kinds.size()
+
+
+@attrs.frozen
+class AlgorithmRule:
+    """Use `algorithm` for messages of at most `max_bytes` on one of `ranks` rank counts; None sets no condition."""
+
+    algorithm: str
+    max_bytes: int | None = None
+    ranks: tuple[int, ...] | None = None
+
+    def fits(self, nbytes: int, ranks: int) -> bool:
+        """Whether the rule applies to a message of `nbytes` bytes in a group of `ranks` ranks."""
+        return (self.max_bytes is None or nbytes <= self.max_bytes) and (self.ranks is None or ranks in self.ranks)
+
+    def __str__(self) -> str:
+        conditions = []
+        if self.max_bytes is not None:
+            conditions.append(f"up to {_SIZE.show(self.max_bytes)}")
+        if self.ranks is not None:
+            conditions.append(f"on {', '.join(map(str, self.ranks))} ranks")
+        return " ".join([self.algorithm, *conditions])
+
+
+def _read_ranks(raw: object) -> tuple[int, ...]:
+    if not isinstance(raw, list | tuple) or not raw:
+        raise ValueError
+    count = kinds.integer(at_least=1)
+    return tuple(count(one) for one in raw)
+
+
+_RANKS = kinds.Kind("a list of rank counts", "integers of at least 1, such as [2, 4]", _read_ranks)
+_RULE_KEYS: dict[str, kinds.Kind[Any]] = {"algorithm": _NAME, "max_bytes": _SIZE, "ranks": _RANKS}
+
+
+def algorithm_choice() -> kinds.Kind[tuple[AlgorithmRule, ...]]:
+    """A name, which pins one algorithm, or a list of rules, of which the first that fits is used."""
+    allowed = "a name of a-z, 0-9 and _, or a list of rules {algorithm, max_bytes, ranks}"
+    return kinds.Kind("an algorithm", allowed, _read_rules, lambda rules: "; ".join(map(str, rules)))
+
+
+def _read_rules(raw: object) -> tuple[AlgorithmRule, ...]:
+    if isinstance(raw, str):
+        return (AlgorithmRule(_NAME(raw)),)
+    if not isinstance(raw, list | tuple) or not raw:
+        raise ValueError
+    problems: list[tuple[tuple[str | int, ...], str]] = []
+    rules = [_read_rule(rule, index, problems) for index, rule in enumerate(raw)]
+    if problems:
+        raise kinds.BadValue(problems)
+    return tuple(rules)
+
+
+def _read_rule(raw: object, index: int, problems: list[tuple[tuple[str | int, ...], str]]) -> AlgorithmRule:
+    """The rule at `index`; what is wrong with it goes to `problems`, and the rule returned then means nothing."""
+    values: dict[str, Any] = {"algorithm": ""}
+    if not isinstance(raw, Mapping):
+        problems.append(((index,), f"{kinds.shown(raw)} is not a rule: allowed is a mapping of {', '.join(_RULE_KEYS)}"))
+        return AlgorithmRule(**values)
+    for key, value in raw.items():
+        kind = _RULE_KEYS.get(key)
+        if kind is None:
+            problems.append(((index, key), unknown_name("key", str(key)[:60], _RULE_KEYS)))
+            continue
+        try:
+            values[key] = kind(value)
+        except ValueError as error:
+            problems.append(((index, key), str(error)))
+    if "algorithm" not in raw:
+        problems.append(((index,), "the rule names no algorithm: add `algorithm: NAME`"))
+    return AlgorithmRule(**values)

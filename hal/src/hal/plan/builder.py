@@ -1,0 +1,314 @@
+"""The builder: plans in Python that read like the algorithm.
+
+    p = PlanBuilder("all_gather", name="direct", ranks=4)
+    for rank in p.ranks:
+        block = rank.block()
+        block.copy(rank.output[rank.id], rank.input[0])
+        block.signal(rank.others)
+        for other in rank.others:
+            block.wait([other])
+            block.copy(rank.output[other.id], other.input[0])
+        block.signal(rank.others)
+        block.wait(rank.others)
+    plan = p.build()
+
+A chunk of another rank (`other.input[0]`) in a block of this one is that rank's memory, mapped here. Channels are made
+as they are used: block k of one rank and block k of another share a channel unless `channel=` says otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from hal.interface.dtypes import ReduceOp
+from hal.interface.errors import PlanError
+from hal.plan.collective import Collective
+from hal.plan.model import (
+    Acquire,
+    Barrier,
+    BufferKind,
+    Channel,
+    ChannelKind,
+    Flush,
+    Instruction,
+    Loop,
+    Move,
+    Plan,
+    Post,
+    RankPlan,
+    Release,
+    Signal,
+    Span,
+    Sync,
+    Wait,
+)
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Chunks of one rank's buffer, as an operand. `.packets` is the same in packet form (scratch alone)."""
+
+    rank: RankBuilder
+    buffer: BufferKind
+    index: int
+    size: int
+
+    @property
+    def packets(self) -> PacketChunks:
+        """The same chunks in packet form."""
+        return PacketChunks(self.rank, self.buffer, self.index, self.size)
+
+
+@dataclass(frozen=True)
+class PacketChunks(Chunks):
+    """Chunks of scratch in packet form."""
+
+
+class BufferBuilder:
+    """A buffer of a rank; index it by chunk (`[2]`) or by a range of chunks (`[2:5]`)."""
+
+    def __init__(self, rank: RankBuilder, kind: BufferKind, chunks: int | None) -> None:
+        self._rank = rank
+        self._kind = kind
+        self._chunks = chunks
+        self.used = 0
+
+    def __len__(self) -> int:
+        return self.used if self._chunks is None else self._chunks
+
+    def __getitem__(self, key: int | slice) -> Chunks:
+        limit = self._chunks
+        if isinstance(key, slice):
+            if key.step not in (None, 1) or key.start is None or key.stop is None:
+                raise PlanError(f"a range of chunks is written [first:end], not [{key.start}:{key.stop}:{key.step}]")
+            first, size = key.start, key.stop - key.start
+        else:
+            first, size = key, 1
+        if first < 0 or size < 1 or (limit is not None and first + size > limit):
+            room = "" if limit is None else f", which has {limit} chunks"
+            raise PlanError(f"chunks {first} to {first + size - 1} of rank {self._rank.id}'s {self._kind.value}{room}")
+        self.used = max(self.used, first + size)
+        return Chunks(self._rank, self._kind, first, size)
+
+
+class RankBuilder:
+    """One rank of the plan: its buffers `input`, `output` and `scratch`, and its blocks."""
+
+    def __init__(self, plan: PlanBuilder, number: int, input_chunks: int, output_chunks: int) -> None:
+        self.id = number
+        self.plan = plan
+        self.input = BufferBuilder(self, BufferKind.INPUT, input_chunks)
+        self.output = BufferBuilder(self, BufferKind.OUTPUT, output_chunks)
+        self.scratch = BufferBuilder(self, BufferKind.SCRATCH, None)
+        self.blocks: list[BlockBuilder] = []
+        self.semaphores: list[int] = []
+
+    @property
+    def others(self) -> list[RankBuilder]:
+        """All other ranks, from the next one round."""
+        n = len(self.plan.ranks)
+        return [self.plan.ranks[(self.id + i) % n] for i in range(1, n)]
+
+    def block(self) -> BlockBuilder:
+        """A new block of this rank."""
+        self.blocks.append(BlockBuilder(self, len(self.blocks)))
+        return self.blocks[-1]
+
+    def semaphore(self, initial: int = 0) -> int:
+        """A new counting semaphore; returns the number that `acquire` and `release` take."""
+        self.semaphores.append(initial)
+        return len(self.semaphores) - 1
+
+
+Key = tuple[ChannelKind, int, int]
+"""Kind, peer and tag of a channel, by which both of its ends find each other."""
+
+
+class BlockBuilder:
+    """One block: each method appends an instruction. Peers are ranks of the builder; operands are their chunks."""
+
+    def __init__(self, rank: RankBuilder, number: int) -> None:
+        self.rank = rank
+        self.number = number
+        self.body: list[Instruction] = []
+
+    def move(
+        self,
+        dst: Chunks | Sequence[Chunks],
+        src: Chunks | Sequence[Chunks],
+        op: ReduceOp | None = None,
+        *,
+        final: bool = False,
+    ) -> None:
+        """Store the reduction of all sources, from left to right, to every destination. See `Move`."""
+        self.body.append(Move(self._spans(dst), self._spans(src), op, final))
+
+    def copy(self, dst: Chunks | Sequence[Chunks], src: Chunks) -> None:
+        """Copy one source to every destination: a copy, a put or a get, as the operands are."""
+        self.move(dst, src)
+
+    def reduce(self, dst: Chunks | Sequence[Chunks], src: Sequence[Chunks], *, final: bool = False) -> None:
+        """Reduce by the operation of the call. `final` where the result holds all ranks' contributions."""
+        self.move(dst, src, final=final)
+
+    def post(
+        self, dst: Chunks, src: Chunks, *, signal: bool = False, flush: bool = False, channel: int | None = None
+    ) -> None:
+        """Put `src` (own memory) to another rank's `dst` through a port channel."""
+        if dst.rank is self.rank or src.rank is not self.rank:
+            raise PlanError("post copies from this rank's memory to another rank's")
+        index = self._channel(ChannelKind.PORT, dst.rank, channel)
+        (target,), (source,) = self._spans(dst), self._spans(src)
+        self.body.append(Post(index, replace(target, peer=None), source, signal, flush))
+
+    def signal(
+        self, peers: Iterable[RankBuilder], *, relaxed: bool = False, port: bool = False, channel: int | None = None
+    ) -> None:
+        """Signal each of `peers`."""
+        self.body.append(Signal(self._channels(peers, port, channel), relaxed))
+
+    def wait(
+        self, peers: Iterable[RankBuilder], *, relaxed: bool = False, port: bool = False, channel: int | None = None
+    ) -> None:
+        """Wait for one signal from each of `peers`."""
+        self.body.append(Wait(self._channels(peers, port, channel), relaxed))
+
+    def flush(self, peer: RankBuilder, *, channel: int | None = None) -> None:
+        """Wait until the posts to `peer` are complete."""
+        self.body.append(Flush(self._channel(ChannelKind.PORT, peer, channel)))
+
+    def sync(self) -> None:
+        """Order the threads of this block."""
+        self.body.append(Sync())
+
+    def barrier(self, number: int, blocks: int) -> None:
+        """Meet `blocks` blocks of this rank at barrier `number`."""
+        self.body.append(Barrier(number, blocks))
+
+    def acquire(self, semaphore: int) -> None:
+        """Take one from a semaphore of this rank."""
+        self.body.append(Acquire(semaphore))
+
+    def release(self, semaphore: int) -> None:
+        """Add one to a semaphore of this rank."""
+        self.body.append(Release(semaphore))
+
+    @contextlib.contextmanager
+    def loop(self, unit: int, slots: int = 1) -> Iterator[None]:
+        """The instructions inside run for successive pieces of `unit` bytes. See `Loop`."""
+        outer, self.body = self.body, []
+        yield
+        inner, self.body = self.body, outer
+        self.body.append(Loop(unit, tuple(inner), slots))
+
+    def _spans(self, chunks: Chunks | Sequence[Chunks]) -> tuple[Span, ...]:
+        many = [chunks] if isinstance(chunks, Chunks) else chunks
+        return tuple(
+            Span(
+                c.buffer,
+                c.index,
+                c.size,
+                None if c.rank is self.rank else c.rank.id,
+                isinstance(c, PacketChunks),
+            )
+            for c in many
+        )
+
+    def _channels(self, peers: Iterable[RankBuilder], port: bool, channel: int | None) -> tuple[int, ...]:
+        kind = ChannelKind.PORT if port else ChannelKind.MEMORY
+        return tuple(self._channel(kind, peer, channel) for peer in peers)
+
+    def _channel(self, kind: ChannelKind, peer: RankBuilder, tag: int | None) -> int:
+        if peer is self.rank:
+            raise PlanError(f"rank {peer.id} has no channel to itself")
+        return self.rank.plan.channel(self.rank.id, (kind, peer.id, self.number if tag is None else tag))
+
+
+class PlanBuilder:
+    """Builds a `Plan`. `ranks` are its `RankBuilder`s.
+
+    `collective` fixes how large the buffers are (`Collective.blocks`), `split` in how many chunks the count of a call
+    is cut. For a `custom` plan, `input_chunks` and `output_chunks` give the chunks of every rank instead.
+    """
+
+    def __init__(
+        self,
+        collective: str | Collective,
+        *,
+        name: str,
+        ranks: int,
+        split: int = 1,
+        root: int | None = None,
+        align: int = 64,
+        scratch_chunk_bytes: int | None = None,
+        in_place: bool = True,
+        description: str = "",
+        input_chunks: int | None = None,
+        output_chunks: int | None = None,
+    ) -> None:
+        self.collective = Collective.of(collective)
+        self._options = (name, split, root, align, scratch_chunk_bytes, in_place, description)
+        self._numbers: dict[int, dict[Key, int]] = {r: {} for r in range(ranks)}
+        self.ranks: list[RankBuilder] = []
+        for number in range(ranks):
+            inputs, outputs = self.collective.blocks(ranks, number, root)
+            self.ranks.append(
+                RankBuilder(
+                    self,
+                    number,
+                    inputs * split if input_chunks is None else input_chunks,
+                    outputs * split if output_chunks is None else output_chunks,
+                )
+            )
+
+    def channel(self, rank: int, key: Key) -> int:
+        """The provisional number of `rank`'s channel of this key; `build` puts channels in their final order."""
+        numbers = self._numbers[rank]
+        return numbers.setdefault(key, len(numbers))
+
+    def build(self) -> Plan:
+        """The plan. Every channel has both of its ends, in an order by which they pair."""
+        name, split, root, align, scratch_chunk_bytes, in_place, description = self._options
+        keys: dict[int, set[Key]] = {r.id: set(self._numbers[r.id]) for r in self.ranks}
+        for number, own in self._numbers.items():
+            for kind, peer, tag in own:
+                keys[peer].add((kind, number, tag))
+        ranks = []
+        for rank in self.ranks:
+            order = sorted(keys[rank.id], key=lambda k: (k[0].value, k[1], k[2]))
+            final = {self._numbers[rank.id][k]: i for i, k in enumerate(order) if k in self._numbers[rank.id]}
+            ranks.append(
+                RankPlan(
+                    len(rank.input),
+                    len(rank.output),
+                    len(rank.scratch),
+                    tuple(tuple(_renumbered(i, final) for i in block.body) for block in rank.blocks),
+                    tuple(Channel(kind, (peer,)) for kind, peer, _ in order),
+                    tuple(rank.semaphores),
+                )
+            )
+        return Plan(
+            name,
+            self.collective.label,
+            tuple(ranks),
+            split,
+            root,
+            align,
+            scratch_chunk_bytes,
+            in_place,
+            description,
+        )
+
+
+def _renumbered(instruction: Instruction, numbers: dict[int, int]) -> Instruction:
+    match instruction:
+        case Signal(channels=channels) | Wait(channels=channels):
+            return replace(instruction, channels=tuple(numbers[c] for c in channels))
+        case Post(channel=channel) | Flush(channel=channel):
+            return replace(instruction, channel=numbers[channel])
+        case Loop(body=body):
+            return replace(instruction, body=tuple(_renumbered(i, numbers) for i in body))
+        case _:
+            return instruction

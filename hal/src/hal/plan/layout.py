@@ -1,0 +1,92 @@
+"""How long chunks are and where they lie, for one call of a plan.
+
+The count of a call is cut into `plan.split` pieces at multiples of `plan.align` bytes, as evenly as that allows, so
+that any count works: trailing pieces may be shorter or empty. Chunk i of a buffer is piece i % split of block
+i // split. Variable-count collectives name the extent of every chunk instead.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from hal.interface.errors import PlanError
+from hal.plan.model import BufferKind, Plan, Span
+
+SCRATCH_ALIGN = 128
+"""Scratch chunks start at multiples of this: two cache lines, so that neighbours never share one."""
+
+Extent = tuple[int, int]
+"""Offset and length in bytes."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The extents of all chunks of all ranks, in bytes, for one element size."""
+
+    itemsize: int
+    inputs: tuple[tuple[Extent, ...], ...]
+    outputs: tuple[tuple[Extent, ...], ...]
+    scratch_chunk: int
+    """Bytes of a scratch chunk; packet operands use twice as many, at twice the offset."""
+
+    @classmethod
+    def uniform(cls, plan: Plan, count: int, itemsize: int) -> Layout:
+        """The layout of a call of `count` elements of `itemsize` bytes, the same on every rank."""
+        pieces = cut(count, plan.split, max(1, plan.align // itemsize))
+        block = count * itemsize
+
+        def extents(chunks: int) -> tuple[Extent, ...]:
+            return tuple(
+                (i // plan.split * block + pieces[i % plan.split][0] * itemsize, pieces[i % plan.split][1] * itemsize)
+                for i in range(chunks)
+            )
+
+        cache = {n: extents(n) for r in plan.ranks for n in (r.input_chunks, r.output_chunks)}
+        longest = max((length for _, length in pieces), default=0) * itemsize
+        return cls(
+            itemsize,
+            tuple(cache[r.input_chunks] for r in plan.ranks),
+            tuple(cache[r.output_chunks] for r in plan.ranks),
+            _scratch_chunk(plan, longest),
+        )
+
+    @classmethod
+    def explicit(
+        cls,
+        plan: Plan,
+        inputs: tuple[tuple[Extent, ...], ...],
+        outputs: tuple[tuple[Extent, ...], ...],
+        itemsize: int,
+    ) -> Layout:
+        """A layout of given extents in elements, one for each chunk of each rank's input and output."""
+
+        def in_bytes(extents: tuple[tuple[Extent, ...], ...]) -> tuple[tuple[Extent, ...], ...]:
+            return tuple(tuple((o * itemsize, n * itemsize) for o, n in rank) for rank in extents)
+
+        longest = max((n for rank in (*inputs, *outputs) for _, n in rank), default=0) * itemsize
+        return cls(itemsize, in_bytes(inputs), in_bytes(outputs), _scratch_chunk(plan, longest))
+
+    def extent(self, rank: int, span: Span) -> Extent:
+        """Offset and length in bytes of an input or output span of `rank`'s memory.
+
+        `PlanError` where its chunks are not adjacent (possible in variable-count layouts alone).
+        """
+        chunks = (self.inputs if span.buffer is BufferKind.INPUT else self.outputs)[rank]
+        first, last = chunks[span.index], chunks[span.index + span.size - 1]
+        length = last[0] + last[1] - first[0]
+        if length != sum(n for _, n in chunks[span.index : span.index + span.size]):
+            raise PlanError(f"chunks {span.index} to {span.index + span.size - 1} of {span.buffer.value} do not adjoin")
+        return first[0], length
+
+
+def cut(count: int, pieces: int, align: int) -> list[Extent]:
+    """Cut `count` elements into `pieces` of nearly equal length at multiples of `align`; (offset, length) each."""
+    units, extra = divmod(-(-count // align), pieces)
+    bounds = [min(count, (i * units + min(i, extra)) * align) for i in range(pieces + 1)]
+    return [(a, b - a) for a, b in itertools.pairwise(bounds)]
+
+
+def _scratch_chunk(plan: Plan, longest: int) -> int:
+    size = longest if plan.scratch_chunk_bytes is None else plan.scratch_chunk_bytes
+    return -(-size // SCRATCH_ALIGN) * SCRATCH_ALIGN

@@ -1,0 +1,287 @@
+"""Lowering: one rank's part of a plan, for one call, as the flat words that a native executor loads.
+
+All names are resolved: chunks to byte offsets, channels to pairs of ranks, switch operands to their members. The words
+are int64; each instruction is `[opcode, number of words that follow, …]`:
+
+| opcode | words |
+|---|---|
+| MOVE | op, divisor, nbytes, nsrc, ndst, then for each operand: rank, buffer, offset, packet (sources first) |
+| SIGNAL, WAIT | broadcast (0/1), number of channels, then for each: peer, channel slot, plan channel index |
+| BARRIER | id, blocks |
+| ACQUIRE, RELEASE | semaphore |
+| SYNC | |
+| LOOP | unit, slots, pieces, number of words of the body; the body follows |
+
+The slot of a channel is the same on both of its ends: a number that, with the two ranks, names its counter.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hal.interface.dtypes import DType, ReduceOp
+from hal.interface.errors import PlanError
+from hal.plan.layout import Extent, Layout
+from hal.plan.model import (
+    Acquire,
+    Barrier,
+    BufferKind,
+    ChannelKind,
+    Flush,
+    Instruction,
+    Loop,
+    Move,
+    Plan,
+    Post,
+    Release,
+    Signal,
+    Span,
+    Sync,
+    Wait,
+)
+
+
+class Opcode(enum.IntEnum):
+    """The instructions of a lowered program."""
+
+    MOVE = 1
+    SIGNAL = 2
+    WAIT = 3
+    BARRIER = 4
+    ACQUIRE = 5
+    RELEASE = 6
+    SYNC = 7
+    LOOP = 8
+
+
+BUFFER_CODE = {BufferKind.INPUT: 0, BufferKind.OUTPUT: 1, BufferKind.SCRATCH: 2}
+
+
+@dataclass(frozen=True)
+class Program:
+    """One rank's lowered part: words a block, initial semaphores, and what it needs of the executor."""
+
+    rank: int
+    dtype: DType
+    op: ReduceOp
+    blocks: tuple[tuple[int, ...], ...]
+    semaphores: tuple[int, ...]
+    scratch_bytes: int
+    """Scratch that any rank of the plan uses in one launch."""
+    channel_slots: int
+    """Counters needed for each ordered pair of ranks."""
+    maps_buffers: bool
+    """Whether any rank reaches another's input or output directly, so that these must be mapped memory."""
+
+
+def lower(plan: Plan, rank: int, layout: Layout, dtype: DType, op: ReduceOp = ReduceOp.SUM) -> Program:
+    """Lower `rank`'s part of a structurally valid plan; `PlanError` where operands differ in length."""
+    slots = _channel_slots(plan)
+    lowering = _Lowering(plan, rank, layout, dtype, op, slots[rank], _broadcasters(plan))
+    blocks = tuple(tuple(lowering.block(number, block)) for number, block in enumerate(plan.ranks[rank].blocks))
+    scale = 2 if _uses_packets(plan) else 1
+    return Program(
+        rank=rank,
+        dtype=dtype,
+        op=op,
+        blocks=blocks,
+        semaphores=plan.ranks[rank].semaphores,
+        scratch_bytes=max(r.scratch_chunks for r in plan.ranks) * layout.scratch_chunk * scale,
+        channel_slots=1 + max((s for r in slots for s in r), default=-1),
+        maps_buffers=maps_buffers(plan),
+    )
+
+
+def walk(instructions: Iterable[Instruction]) -> Iterable[Instruction]:
+    """All instructions, those inside loops included."""
+    for instruction in instructions:
+        yield instruction
+        if isinstance(instruction, Loop):
+            yield from walk(instruction.body)
+
+
+def spans(plan: Plan) -> Iterable[Span]:
+    """All operands of a plan."""
+    for rank in plan.ranks:
+        for block in rank.blocks:
+            for instruction in walk(block):
+                if isinstance(instruction, Move):
+                    yield from instruction.dst
+                    yield from instruction.src
+                elif isinstance(instruction, Post):
+                    yield instruction.dst
+                    yield instruction.src
+
+
+def maps_buffers(plan: Plan) -> bool:
+    """Whether a rank reaches another's input or output directly."""
+    return any(s.buffer is not BufferKind.SCRATCH and (s.peer is not None or s.switch is not None) for s in spans(plan))
+
+
+def _uses_packets(plan: Plan) -> bool:
+    return any(s.packet for s in spans(plan))
+
+
+def _channel_slots(plan: Plan) -> list[list[int]]:
+    """For each rank and channel its slot: its number among the channels to the same peer, port ones after memory."""
+    result = []
+    memory: dict[tuple[int, int], int] = {}
+    for number, rank in enumerate(plan.ranks):
+        for channel in rank.channels:
+            if channel.kind is ChannelKind.MEMORY:
+                pair = (min(number, channel.peer), max(number, channel.peer))
+                ends = sum(1 for c in rank.channels if c.kind is ChannelKind.MEMORY and c.peer == channel.peer)
+                memory[pair] = max(memory.get(pair, 0), ends)
+    for number, rank in enumerate(plan.ranks):
+        seen: dict[tuple[ChannelKind, int], int] = {}
+        slots = []
+        for channel in rank.channels:
+            if channel.kind is ChannelKind.SWITCH:
+                slots.append(-1)
+                continue
+            key = (channel.kind, channel.peer)
+            seen[key] = seen.get(key, -1) + 1
+            pair = (min(number, channel.peer), max(number, channel.peer))
+            slots.append(seen[key] + (memory.get(pair, 0) if channel.kind is ChannelKind.PORT else 0))
+        result.append(slots)
+    return result
+
+
+def _broadcasters(plan: Plan) -> set[int]:
+    """Ranks whose every signal on first channels reaches all others at once, from one block.
+
+    Such a rank needs one counter that all others watch in place of one for each. Both ends find the same answer,
+    since both hold the whole plan.
+    """
+    result = set()
+    slots = _channel_slots(plan)
+    for number, rank in enumerate(plan.ranks):
+        others = {p for p in range(plan.size) if p != number}
+        blocks_signalling = set()
+        plain = bool(others)
+        for block_number, block in enumerate(rank.blocks):
+            for instruction in walk(block):
+                if isinstance(instruction, Post) and instruction.signal and slots[number][instruction.channel] == 0:
+                    plain = False
+                if not isinstance(instruction, Signal):
+                    continue
+                first = {rank.channels[c].peer for c in instruction.channels if slots[number][c] == 0}
+                if first:
+                    blocks_signalling.add(block_number)
+                    plain = plain and first == others
+        if plain and len(blocks_signalling) == 1:
+            result.add(number)
+    return result
+
+
+class _Lowering:
+    def __init__(
+        self, plan: Plan, rank: int, layout: Layout, dtype: DType, op: ReduceOp, slots: list[int], broadcast: set[int]
+    ) -> None:
+        self.plan = plan
+        self.rank = rank
+        self.layout = layout
+        self.dtype = dtype
+        self.op = op
+        self.slots = slots
+        self.broadcast = broadcast
+        self.at = ""
+
+    def block(self, number: int, instructions: Sequence[Instruction]) -> list[int]:
+        words: list[int] = []
+        for index, instruction in enumerate(instructions):
+            self.at = f"rank {self.rank}, block {number}, instruction {index}"
+            words += self.instruction(instruction, None)
+        return words
+
+    def instruction(self, instruction: Instruction, loop: Loop | None) -> list[int]:
+        match instruction:
+            case Move():
+                return self.move(instruction, loop)
+            case Post():
+                peer = self.plan.ranks[self.rank].channels[instruction.channel].peer
+                dst = Span(instruction.dst.buffer, instruction.dst.index, instruction.dst.size, peer)
+                words = self.move(Move((dst,), (instruction.src,)), loop)
+                return words + (self.channels(Opcode.SIGNAL, (instruction.channel,)) if instruction.signal else [])
+            case Signal():
+                return self.channels(Opcode.SIGNAL, instruction.channels)
+            case Wait():
+                return self.channels(Opcode.WAIT, instruction.channels)
+            case Barrier():
+                return _words(Opcode.BARRIER, instruction.id, instruction.blocks)
+            case Acquire():
+                return _words(Opcode.ACQUIRE, instruction.semaphore)
+            case Release():
+                return _words(Opcode.RELEASE, instruction.semaphore)
+            case Sync() | Flush():
+                # posts are lowered to moves, so that a flush finds nothing outstanding
+                return _words(Opcode.SYNC)
+            case Loop():
+                return self.loop(instruction)
+
+    def channels(self, opcode: Opcode, channels: tuple[int, ...]) -> list[int]:
+        """A signal or wait, cut in two where some of its channels use the sender's common counter."""
+        ends = [(self.plan.ranks[self.rank].channels[c].peer, self.slots[c], c) for c in channels]
+        common = [
+            end for end in ends if end[1] == 0 and (self.rank if opcode is Opcode.SIGNAL else end[0]) in self.broadcast
+        ]
+        single = [end for end in ends if end not in common]
+        words: list[int] = []
+        for flag, group in ((1, common), (0, single)):
+            if group:
+                words += _words(opcode, flag, len(group), *(w for end in group for w in end))
+        return words
+
+    def move(self, move: Move, loop: Loop | None) -> list[int]:
+        length = self.length(move)
+        sources = [o for s in move.src for o in self.operands(s, length, loop)]
+        targets = [o for s in move.dst for o in self.operands(s, length, loop)]
+        op = self.op if move.op is None else move.op
+        divisor = 1
+        if op is ReduceOp.AVG:
+            divisor = self.plan.size if move.final else 1
+            if divisor == 1:
+                op = ReduceOp.SUM
+        flat = [w for operand in sources + targets for w in operand]
+        return _words(Opcode.MOVE, int(op), divisor, length, len(sources), len(targets), *flat)
+
+    def length(self, move: Move) -> int:
+        lengths = {self.extent(s)[1] for s in (*move.dst, *move.src) if s.buffer is not BufferKind.SCRATCH}
+        if len(lengths) != 1:
+            why = f"differ in length ({', '.join(map(str, sorted(lengths)))} bytes)" if lengths else "are all scratch"
+            raise PlanError(f"plan {self.plan.name!r}, {self.at}: the operands of a move {why}")
+        return lengths.pop()
+
+    def extent(self, span: Span) -> Extent:
+        members = self.members(span)
+        return self.layout.extent(members[0], span)
+
+    def members(self, span: Span) -> tuple[int, ...]:
+        if span.switch is not None:
+            return self.plan.ranks[self.rank].channels[span.switch].peers
+        return (self.rank if span.peer is None else span.peer,)
+
+    def operands(self, span: Span, length: int, loop: Loop | None) -> list[tuple[int, int, int, int]]:
+        if span.buffer is BufferKind.SCRATCH:
+            room = self.layout.scratch_chunk * span.size
+            need = length if loop is None else min(length, loop.slots * loop.unit)
+            if need > room:
+                raise PlanError(
+                    f"plan {self.plan.name!r}, {self.at}: {need} bytes exceed the {room} of {span.size} scratch chunks"
+                )
+            offset = span.index * self.layout.scratch_chunk * (2 if span.packet else 1)
+            return [(m, BUFFER_CODE[span.buffer], offset, int(span.packet)) for m in self.members(span)]
+        return [(m, BUFFER_CODE[span.buffer], self.layout.extent(m, span)[0], 0) for m in self.members(span)]
+
+    def loop(self, loop: Loop) -> list[int]:
+        moves = [i for i in loop.body if isinstance(i, (Move, Post))]
+        lengths = [self.length(i if isinstance(i, Move) else Move((i.dst,), (i.src,))) for i in moves]
+        pieces = -(-max(lengths, default=0) // loop.unit)
+        body = [w for i in loop.body for w in self.instruction(i, loop)]
+        return _words(Opcode.LOOP, loop.unit, loop.slots, pieces, len(body)) + body
+
+
+def _words(opcode: Opcode, *words: int) -> list[int]:
+    return [int(opcode), len(words), *words]
