@@ -62,21 +62,18 @@ struct Bxor {
 // What is done to an accumulator after its last operand, before it is rounded.
 struct Keep {
   explicit Keep(uint64_t) {}
-  template <class Type>
-  typename Type::Acc apply(typename Type::Acc acc) const {
+  template <class V>
+  V apply(V acc) const {
     return acc;
   }
 };
 
 template <class Scalar>
-struct Divide;
-
-template <class Scalar>
 struct DivideFloat {
   explicit DivideFloat(uint64_t divisor)
       : divisor_(static_cast<Scalar>(divisor)), reciprocal_(1 / divisor_), exact_((divisor & (divisor - 1)) == 0) {}
-  template <class Type>
-  typename Type::Acc apply(typename Type::Acc acc) const {
+  template <class V>
+  V apply(V acc) const {
     // The reciprocal of a power of two is exact, so the product is the quotient, and several times faster.
     return exact_ ? acc * reciprocal_ : acc / divisor_;
   }
@@ -86,63 +83,35 @@ struct DivideFloat {
   bool exact_;
 };
 
-template <>
-struct Divide<float> : DivideFloat<float> {
-  using DivideFloat::DivideFloat;
-};
-template <>
-struct Divide<double> : DivideFloat<double> {
-  using DivideFloat::DivideFloat;
-};
-
-// Integers: there is no vector instruction, but a float with more mantissa bits than the integer has gives a quotient
-// that truncates to the right number. (Next below an integer n, a / d is short of it by at least 1/d, which is more
-// than half a last place of n.) 64 bits have no such float.
-template <int bytes>
-struct QuotientOf {
-  using type = float;
-};
-template <>
-struct QuotientOf<4> {
-  using type = double;
-};
-
+// There is no vector instruction to divide integers, but a float with more mantissa bits than the integer has gives a
+// quotient that truncates to the right number: next below an integer n, a / d is short of it by at least 1 / d, which
+// is more than half a last place of n. No float is wide enough for 64 bits.
 template <class Scalar>
-struct Divide {
-  explicit Divide(uint64_t divisor) : divisor_(static_cast<Wide>(divisor)) {}
-  template <class Type>
-  typename Type::Acc apply(typename Type::Acc acc) const {
-    Scalar lane[Type::kLanes];
+struct DivideInteger {
+  explicit DivideInteger(uint64_t divisor) : divisor_(static_cast<Quotient>(divisor)) {}
+  template <class V>
+  V apply(V acc) const {
+    Scalar lane[sizeof acc / sizeof(Scalar)];
     store(lane, acc);
-    for (int i = 0; i < Type::kLanes; ++i) lane[i] = static_cast<Scalar>(static_cast<Wide>(lane[i]) / divisor_);
-    return load<typename Type::Acc>(lane);
+    for (Scalar& x : lane) x = static_cast<Scalar>(static_cast<Quotient>(x) / divisor_);
+    return load<V>(lane);
   }
 
  private:
-  using Wide = typename QuotientOf<sizeof(Scalar)>::type;
-  Wide divisor_;
-};
-
-template <class Scalar>
-struct DivideInteger64 {
-  explicit DivideInteger64(uint64_t divisor) : divisor_(static_cast<Scalar>(divisor)) {}
-  template <class Type>
-  typename Type::Acc apply(typename Type::Acc acc) const {
-    for (int i = 0; i < Type::kLanes; ++i) acc[i] /= divisor_;
-    return acc;
-  }
-
- private:
-  Scalar divisor_;
-};
-
-template <>
-struct Divide<int64_t> : DivideInteger64<int64_t> {
-  using DivideInteger64::DivideInteger64;
-};
-template <>
-struct Divide<uint64_t> : DivideInteger64<uint64_t> {
-  using DivideInteger64::DivideInteger64;
+  template <size_t bytes, class Same>
+  struct QuotientOf {
+    using type = float;
+  };
+  template <class Same>
+  struct QuotientOf<4, Same> {
+    using type = double;
+  };
+  template <class Same>
+  struct QuotientOf<8, Same> {
+    using type = Same;
+  };
+  using Quotient = typename QuotientOf<sizeof(Scalar), Scalar>::type;
+  Quotient divisor_;
 };
 
 }  // namespace

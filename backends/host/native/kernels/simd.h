@@ -13,27 +13,32 @@ namespace {
 
 #if defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
 #define HAL_KERNELS_AVX512 1
-inline constexpr int kVectorBytes = 64;
+inline constexpr size_t kVectorBytes = 64;
 #elif defined(__AVX2__) && defined(__F16C__)
 #define HAL_KERNELS_AVX2 1
-inline constexpr int kVectorBytes = 32;
+inline constexpr size_t kVectorBytes = 32;
 #else
-inline constexpr int kVectorBytes = 16;
+inline constexpr size_t kVectorBytes = 16;
 #endif
 
-template <class T, int N>
+template <class T>
 struct VecOf {
-  typedef T type __attribute__((vector_size(N * sizeof(T))));
+  typedef T type __attribute__((vector_size(kVectorBytes)));
 };
-template <class T, int N>
-using Vec = typename VecOf<T, N>::type;
+template <class T>
+using Vec = typename VecOf<T>::type;
 
-// Vectors as wide as the accumulator of narrow floats.
-inline constexpr int kLanes32 = kVectorBytes / 4;
-using F32 = Vec<float, kLanes32>;
-using U32 = Vec<uint32_t, kLanes32>;
-using U16 = Vec<uint16_t, kLanes32>;
-using U8 = Vec<uint8_t, kLanes32>;
+using U8 = Vec<uint8_t>;
+using U16 = Vec<uint16_t>;
+using I16 = Vec<int16_t>;
+using U32 = Vec<uint32_t>;
+using F32 = Vec<float>;
+
+template <class To, class From>
+inline To bits(From v) {
+  static_assert(sizeof(To) == sizeof(From));
+  return (To)v;
+}
 
 template <class V>
 inline V load(const void* from) {
@@ -47,11 +52,50 @@ inline void store(void* to, V v) {
   __builtin_memcpy(to, &v, sizeof v);
 }
 
-template <class To, class From>
-inline To bits(From v) {
-  static_assert(sizeof(To) == sizeof(From));
-  return (To)v;
+// The first `nbytes < kVectorBytes` of a vector, touching no byte beyond them. The rest of a loaded one is zero.
+#if defined(HAL_KERNELS_AVX512)
+
+template <class V>
+inline V load_some(const void* from, size_t nbytes) {
+  return (V)_mm512_maskz_loadu_epi8((uint64_t{1} << nbytes) - 1, from);
 }
+
+template <class V>
+inline void store_some(void* to, V v, size_t nbytes) {
+  _mm512_mask_storeu_epi8(to, (uint64_t{1} << nbytes) - 1, (__m512i)v);
+}
+
+#else
+
+// Piece by piece, by the binary digits of the length: quicker than a call of memcpy for so few.
+inline void copy_some(char* to, const char* from, size_t nbytes) {
+  size_t i = 0;
+  const auto piece = [&](auto size) {
+    if (nbytes & size()) {
+      __builtin_memcpy(to + i, from + i, size());
+      i += size();
+    }
+  };
+  if constexpr (kVectorBytes > 16) piece([] { return size_t{16}; });
+  piece([] { return size_t{8}; });
+  piece([] { return size_t{4}; });
+  piece([] { return size_t{2}; });
+  piece([] { return size_t{1}; });
+}
+
+template <class V>
+inline V load_some(const void* from, size_t nbytes) {
+  V v{};
+  copy_some(reinterpret_cast<char*>(&v), static_cast<const char*>(from), nbytes);
+  return v;
+}
+
+template <class V>
+inline void store_some(void* to, V v, size_t nbytes) {
+  copy_some(static_cast<char*>(to), reinterpret_cast<const char*>(&v), nbytes);
+}
+
+#endif
 
 // The one NaN that results contain.
 template <class V>
@@ -59,21 +103,45 @@ inline V canonical_nan(V v) {
   return v == v ? v : V{} + __builtin_nanf("");
 }
 
+// The accumulators of one vector of elements: one vector, or several where the accumulator is wider than the element.
+// Which element is in which part and lane is up to the type.
+template <class V, int n>
+struct Parts {
+  V part[n];
+};
+
+// Between a vector of half-precision numbers and single precision; to nearest even.
 #if defined(HAL_KERNELS_AVX512)
 
-inline F32 half_to_single(U16 h) { return (F32)_mm512_cvtph_ps((__m256i)h); }
-inline U16 single_to_half(F32 f) { return (U16)_mm512_cvtps_ph((__m512)f, _MM_FROUND_TO_NEAREST_INT); }
+inline Parts<F32, 2> half_to_single(U16 h) {
+  return {(F32)_mm512_cvtph_ps(_mm512_castsi512_si256((__m512i)h)),
+          (F32)_mm512_cvtph_ps(_mm512_extracti64x4_epi64((__m512i)h, 1))};
+}
+
+inline U16 single_to_half(F32 low, F32 high) {
+  const __m256i l = _mm512_cvtps_ph((__m512)low, _MM_FROUND_TO_NEAREST_INT);
+  const __m256i h = _mm512_cvtps_ph((__m512)high, _MM_FROUND_TO_NEAREST_INT);
+  return (U16)_mm512_inserti64x4(_mm512_castsi256_si512(l), h, 1);
+}
 
 #elif defined(HAL_KERNELS_AVX2)
 
-inline F32 half_to_single(U16 h) { return (F32)_mm256_cvtph_ps((__m128i)h); }
-inline U16 single_to_half(F32 f) { return (U16)_mm256_cvtps_ph((__m256)f, _MM_FROUND_TO_NEAREST_INT); }
+inline Parts<F32, 2> half_to_single(U16 h) {
+  return {(F32)_mm256_cvtph_ps(_mm256_castsi256_si128((__m256i)h)),
+          (F32)_mm256_cvtph_ps(_mm256_extracti128_si256((__m256i)h, 1))};
+}
+
+inline U16 single_to_half(F32 low, F32 high) {
+  const __m128i l = _mm256_cvtps_ph((__m256)low, _MM_FROUND_TO_NEAREST_INT);
+  const __m128i h = _mm256_cvtps_ph((__m256)high, _MM_FROUND_TO_NEAREST_INT);
+  return (U16)_mm256_set_m128i(h, l);
+}
 
 #else
 
-inline F32 half_to_single(U16 h) {
-  const U32 wide = __builtin_convertvector(h, U32);
-  const U32 magnitude = (wide & 0x7fff) << 13;
+// `h` holds one number in the lower half of each lane.
+inline F32 half_lanes_to_single(U32 h) {
+  const U32 magnitude = (h & 0x7fff) << 13;
   const U32 exponent = magnitude & 0x0f800000;
   const uint32_t rebias = (127 - 15) << 23;
   const U32 normal = magnitude + rebias;
@@ -81,10 +149,10 @@ inline F32 half_to_single(U16 h) {
   // A subnormal times 2^-24: give it the exponent of the smallest normal number, then take that number away.
   const U32 subnormal = bits<U32>(bits<F32>(normal + (1u << 23)) - 0x1p-14f);
   const U32 finite = exponent == 0 ? subnormal : normal;
-  return bits<F32>((exponent == 0x0f800000 ? special : finite) | (wide & 0x8000) << 16);
+  return bits<F32>((exponent == 0x0f800000 ? special : finite) | (h & 0x8000) << 16);
 }
 
-inline U16 single_to_half(F32 f) {
+inline U32 single_to_half_lanes(F32 f) {
   const U32 all = bits<U32>(f);
   const U32 magnitude = all & 0x7fffffff;
   const uint32_t rebias = (127 - 15) << 23;
@@ -94,8 +162,16 @@ inline U16 single_to_half(F32 f) {
   const U32 subnormal = bits<U32>(bits<F32>(magnitude) + 0.5f) - 0x3f000000;
   const U32 finite = magnitude < 0x38800000 ? subnormal : normal;
   const U32 special = magnitude > 0x7f800000 ? U32{} + 0x7e00 : U32{} + 0x7c00;
-  const U32 result = magnitude < 0x47800000 ? finite : special;
-  return __builtin_convertvector(result | (all >> 16 & 0x8000), U16);
+  return (magnitude < 0x47800000 ? finite : special) | (all >> 16 & 0x8000);
+}
+
+inline Parts<F32, 2> half_to_single(U16 h) {
+  const U32 pairs = bits<U32>(h);
+  return {half_lanes_to_single(pairs & 0xffff), half_lanes_to_single(pairs >> 16)};
+}
+
+inline U16 single_to_half(F32 low, F32 high) {
+  return bits<U16>(single_to_half_lanes(low) | single_to_half_lanes(high) << 16);
 }
 
 #endif

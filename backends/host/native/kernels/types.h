@@ -1,4 +1,7 @@
-// How the elements of each type are loaded into and stored from the accumulator's type.
+// How a vector of elements of each type becomes accumulators, and how accumulators become elements again.
+//
+// Narrow elements are not moved to lanes of their own in order: a lane twice as wide holds two, which a shift and a
+// mask separate. The accumulators are put together again the same way, so their order is of no consequence.
 #pragma once
 
 #include "simd.h"
@@ -10,36 +13,31 @@ namespace {
 template <class T>
 struct Plain {
   using Stored = T;
-  using Scalar = T;  // of the accumulator
-  static constexpr int kLanes = kVectorBytes / sizeof(T);
-  using Acc = Vec<T, kLanes>;
-  static Acc load(const Stored* from) { return HAL_KERNELS_ISA::load<Acc>(from); }
-  static Acc round(Acc acc) { return acc; }
+  using Raw = Vec<T>;
+  using Acc = Parts<Vec<T>, 1>;
+  static Acc widen(Raw v) { return {v}; }
+  static Raw round(Acc acc) { return acc.part[0]; }
 };
 
-// The narrow floats accumulate in float32.
-struct NarrowFloat {
-  using Scalar = float;
-  static constexpr int kLanes = kLanes32;
-  using Acc = F32;
-};
-
-struct Float16 : NarrowFloat {
+struct Float16 {
   using Stored = uint16_t;
-  static F32 load(const Stored* from) { return half_to_single(HAL_KERNELS_ISA::load<U16>(from)); }
-  static U16 round(F32 acc) { return single_to_half(acc); }
+  using Raw = U16;
+  using Acc = Parts<F32, 2>;
+  static Acc widen(Raw v) { return half_to_single(v); }
+  static Raw round(Acc acc) { return single_to_half(acc.part[0], acc.part[1]); }
 };
 
-struct Bfloat16 : NarrowFloat {
+// The upper half of a single-precision number.
+struct Bfloat16 {
   using Stored = uint16_t;
-  static F32 load(const Stored* from) {
-    return bits<F32>(__builtin_convertvector(HAL_KERNELS_ISA::load<U16>(from), U32) << 16);
-  }
-  static U16 round(F32 acc) {
-    // To nearest even by a carry; the canonical NaN has no bits below to carry from.
-    const U32 all = bits<U32>(acc);
-    return __builtin_convertvector((all + 0x7fff + (all >> 16 & 1)) >> 16, U16);
-  }
+  using Raw = U32;
+  using Acc = Parts<F32, 2>;
+  static Acc widen(Raw v) { return {bits<F32>(v << 16), bits<F32>(v & 0xffff0000)}; }
+  static Raw round(Acc acc) { return carried(acc.part[0]) >> 16 | (carried(acc.part[1]) & 0xffff0000); }
+
+ private:
+  // To nearest even by a carry into the upper half; the canonical NaN has nothing below to carry.
+  static U32 carried(F32 f) { return bits<U32>(f) + 0x7fff + (bits<U32>(f) >> 16 & 1); }
 };
 
 // `x` rounded to nearest even to `mantissa` bits after the leading one; below 2^min_exponent to the fixed step that
@@ -49,7 +47,7 @@ inline F32 round_mantissa(F32 x) {
   const U32 sign = bits<U32>(x) & 0x80000000;
   const uint32_t lowest = (127 + min_exponent) << 23, highest = (127 + max_exponent) << 23;
   U32 exponent = bits<U32>(x) & 0x7f800000;
-  exponent = exponent < lowest ? U32{} + lowest : exponent;
+  exponent = exponent > lowest ? exponent : U32{} + lowest;
   exponent = exponent > highest ? U32{} + highest : exponent;
   // 1.5 × 2^(exponent + 23 - mantissa): the last place of any sum with it is the wanted one, for both signs of x.
   const F32 anchor = bits<F32>(exponent + ((23 - mantissa) << 23 | 1 << 22));
@@ -58,30 +56,52 @@ inline F32 round_mantissa(F32 x) {
 }
 
 // The upper byte of a half-precision number.
-struct Float8E5M2 : NarrowFloat {
+struct Float8E5M2 {
   using Stored = uint8_t;
-  static F32 load(const Stored* from) {
-    return half_to_single(__builtin_convertvector(HAL_KERNELS_ISA::load<U8>(from), U16) << 8);
+  using Raw = U16;
+  using Acc = Parts<F32, 4>;
+  static Acc widen(Raw v) {
+    const Parts<F32, 2> even = half_to_single(v << 8), odd = half_to_single(v & 0xff00);
+    return {even.part[0], even.part[1], odd.part[0], odd.part[1]};
   }
-  static U8 round(F32 acc) {
-    return __builtin_convertvector(single_to_half(round_mantissa<2, -14, 16>(acc)) >> 8, U8);
+  static Raw round(Acc acc) {
+    return half(acc.part[0], acc.part[1]) >> 8 | (half(acc.part[2], acc.part[3]) & 0xff00);
+  }
+
+ private:
+  static U16 half(F32 low, F32 high) {
+    return single_to_half(round_mantissa<2, -14, 16>(low), round_mantissa<2, -14, 16>(high));
   }
 };
 
-// Times 2^-8 and with three more exponent values in use at the top, the upper bits of a half-precision number.
-struct Float8E4M3 : NarrowFloat {
+// Like a half-precision number times 2^8 with the first exponent bit and the last seven mantissa bits left out.
+struct Float8E4M3 {
   using Stored = uint8_t;
-  static F32 load(const Stored* from) {
-    const U16 code = __builtin_convertvector(HAL_KERNELS_ISA::load<U8>(from), U16);
-    const U16 magnitude = code & 0x7f;
-    const U16 half = magnitude << 7 | (code & 0x80) << 8;
-    return half_to_single(magnitude == 0x7f ? U16{} + 0x7e00 : half) * 0x1p8f;
+  using Raw = U16;
+  using Acc = Parts<F32, 4>;
+  static Acc widen(Raw v) {
+    const Parts<F32, 2> even = single(v << 8), odd = single(v & 0xff00);
+    return {even.part[0], even.part[1], odd.part[0], odd.part[1]};
   }
-  static U8 round(F32 acc) {
-    const U16 half = single_to_half(round_mantissa<3, -6, 9>(acc) * 0x1p-8f);
-    const U16 code = (half & 0x7fff) >> 7;
-    const U16 finite_or_nan = code > 0x7f ? U16{} + 0x7f : code;
-    return __builtin_convertvector(finite_or_nan | (half >> 8 & 0x80), U8);
+  static Raw round(Acc acc) { return code(acc.part[0], acc.part[1]) >> 8 | code(acc.part[2], acc.part[3]); }
+
+ private:
+  static constexpr uint16_t kSign = 0x8000, kNoSign = 0x7fff, kMagnitude = 0x3f80;  // in half precision
+
+  // From the code in the upper byte of each lane.
+  static Parts<F32, 2> single(U16 code) {
+    const U16 half = bits<U16>(bits<I16>(code) >> 1) & (kSign | kMagnitude);
+    const U16 nan = U16{} + 0x7e00;
+    const Parts<F32, 2> f = half_to_single((half & kMagnitude) == kMagnitude ? nan : half);
+    return {f.part[0] * 0x1p8f, f.part[1] * 0x1p8f};
+  }
+
+  // To the code in the upper byte of each lane, with nothing below.
+  static U16 code(F32 low, F32 high) {
+    const U16 half = single_to_half(round_mantissa<3, -6, 9>(low) * 0x1p-8f, round_mantissa<3, -6, 9>(high) * 0x1p-8f);
+    const U16 magnitude = half & kNoSign;
+    const U16 finite_or_nan = magnitude > kMagnitude ? U16{} + kMagnitude : magnitude;
+    return finite_or_nan << 1 | (half & kSign);
   }
 };
 

@@ -68,7 +68,9 @@ def _read_rule(raw: object, index: int, problems: list[tuple[tuple[str | int, ..
     """The rule at `index`; what is wrong with it goes to `problems`, and the rule returned then means nothing."""
     values: dict[str, Any] = {"algorithm": ""}
     if not isinstance(raw, Mapping):
-        problems.append(((index,), f"{kinds.shown(raw)} is not a rule: allowed is a mapping of {', '.join(_RULE_KEYS)}"))
+        problems.append(
+            ((index,), f"{kinds.shown(raw)} is not a rule: allowed is a mapping of {', '.join(_RULE_KEYS)}")
+        )
         return AlgorithmRule(**values)
     for key, value in raw.items():
         kind = _RULE_KEYS.get(key)

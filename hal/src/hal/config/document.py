@@ -58,7 +58,9 @@ def parse(content: bytes, label: str) -> Document:
         raise ConfigError(f"{label}:{mark.line + 1 if mark else 1}: not usable YAML: {problem}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise ConfigError(f"{label}:{line}: not usable YAML: it holds the control character {error.character!r}") from None
+        raise ConfigError(
+            f"{label}:{line}: not usable YAML: it holds the control character {error.character!r}"
+        ) from None
     except (ValueError, OverflowError):  # from PyYAML's scanner, on impossible escapes and version numbers
         raise ConfigError(f"{label}:1: not usable YAML: it holds an escape or a number that is out of range") from None
     document = Document(label, None, {}, [])
@@ -89,7 +91,7 @@ class _PlainLoader(yaml.SafeLoader):
         self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
             self._refuse("aliases (*name) are not allowed", event)
         if getattr(event, "tag", None) is not None:
@@ -102,7 +104,8 @@ class _PlainLoader(yaml.SafeLoader):
         return node
 
     def _refuse(self, problem: str, event: yaml.Event) -> None:
-        raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        mark: Any = event.start_mark
+        raise yaml.composer.ComposerError(None, None, problem, mark)
 
 
 def _plain(node: yaml.Node, path: KeyPath, document: Document) -> Any:

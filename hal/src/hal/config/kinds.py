@@ -48,9 +48,9 @@ class Kind(Generic[T]):
         """The value that `raw` stands for; `ValueError` saying what is allowed where it stands for none."""
         try:
             return self.read(raw)
-        except (ValueError, OverflowError) as error:
-            if error.args and isinstance(error, BadValue):
-                raise
+        except BadValue:
+            raise
+        except (ValueError, OverflowError):
             raise ValueError(f"{shown(raw)} is not {self.what}: allowed is {self.allowed}") from None
 
 
@@ -94,7 +94,9 @@ def duration() -> Kind[float]:
         return seconds
 
     allowed = "seconds as a number, or text such as 500ms, 30s, 2m, 1h; more than 0, at most 720h"
-    return Kind("a duration", allowed, read, lambda seconds: f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:g}s")
+    return Kind(
+        "a duration", allowed, read, lambda seconds: f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:g}s"
+    )
 
 
 def size(at_least: int = 0) -> Kind[int]:
@@ -112,7 +114,9 @@ def size(at_least: int = 0) -> Kind[int]:
             raise ValueError
         return count
 
-    return Kind("a size", f"bytes as a number, or text such as 64K, 1M, 2G; at least {_show_size(at_least)}", read, _show_size)
+    return Kind(
+        "a size", f"bytes as a number, or text such as 64K, 1M, 2G; at least {_show_size(at_least)}", read, _show_size
+    )
 
 
 def integer(at_least: int = 0) -> Kind[int]:

@@ -3,3 +3,69 @@
 Write one with `PlanBuilder`, keep it with `dumps` / `loads`, run it anywhere: `hal.reference.run` in this process,
 `hal.runtime` on devices.
 """
+
+from hal.plan.builder import BlockBuilder, BufferBuilder, Chunks, PlanBuilder, RankBuilder
+from hal.plan.codec import digest, dumps, encode, load, loads, save
+from hal.plan.collective import Collective
+from hal.plan.layout import Layout
+from hal.plan.lower import Program, lower
+from hal.plan.model import (
+    Acquire,
+    Barrier,
+    BufferKind,
+    Channel,
+    ChannelKind,
+    Flush,
+    Instruction,
+    Loop,
+    Move,
+    Plan,
+    Post,
+    RankPlan,
+    Release,
+    Signal,
+    Span,
+    Sync,
+    Wait,
+)
+from hal.plan.text import describe, instruction_at, show
+from hal.plan.validate import validate
+
+__all__ = [
+    "Acquire",
+    "Barrier",
+    "BlockBuilder",
+    "BufferBuilder",
+    "BufferKind",
+    "Channel",
+    "ChannelKind",
+    "Chunks",
+    "Collective",
+    "Flush",
+    "Instruction",
+    "Layout",
+    "Loop",
+    "Move",
+    "Plan",
+    "PlanBuilder",
+    "Post",
+    "Program",
+    "RankBuilder",
+    "RankPlan",
+    "Release",
+    "Signal",
+    "Span",
+    "Sync",
+    "Wait",
+    "describe",
+    "digest",
+    "dumps",
+    "encode",
+    "instruction_at",
+    "load",
+    "loads",
+    "lower",
+    "save",
+    "show",
+    "validate",
+]

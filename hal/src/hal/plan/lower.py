@@ -1,7 +1,8 @@
 """Lowering: one rank's part of a plan, for one call, as the flat words that a native executor loads.
 
 All names are resolved: chunks to byte offsets, channels to pairs of ranks, switch operands to their members. The words
-are int64; each instruction is `[opcode, number of words that follow, …]`:
+are int64; each instruction is `[opcode, number of words that follow, position, …]`. The position is its number in the
+block, those inside loops counted:
 
 | opcode | words |
 |---|---|
@@ -63,6 +64,8 @@ BUFFER_CODE = {BufferKind.INPUT: 0, BufferKind.OUTPUT: 1, BufferKind.SCRATCH: 2}
 class Program:
     """One rank's lowered part: words a block, initial semaphores, and what it needs of the executor."""
 
+    plan: Plan
+    """What it was lowered from; reports quote it."""
     rank: int
     dtype: DType
     op: ReduceOp
@@ -72,8 +75,10 @@ class Program:
     """Scratch that any rank of the plan uses in one launch."""
     channel_slots: int
     """Counters needed for each ordered pair of ranks."""
-    maps_buffers: bool
-    """Whether any rank reaches another's input or output directly, so that these must be mapped memory."""
+    maps_input: bool
+    """Whether any rank reaches another's input directly, so that inputs must be mapped memory on every rank."""
+    maps_output: bool
+    """The same of outputs."""
 
 
 def lower(plan: Plan, rank: int, layout: Layout, dtype: DType, op: ReduceOp = ReduceOp.SUM) -> Program:
@@ -82,7 +87,9 @@ def lower(plan: Plan, rank: int, layout: Layout, dtype: DType, op: ReduceOp = Re
     lowering = _Lowering(plan, rank, layout, dtype, op, slots[rank], _broadcasters(plan))
     blocks = tuple(tuple(lowering.block(number, block)) for number, block in enumerate(plan.ranks[rank].blocks))
     scale = 2 if _uses_packets(plan) else 1
+    mapped = mapped_buffers(plan)
     return Program(
+        plan=plan,
         rank=rank,
         dtype=dtype,
         op=op,
@@ -90,7 +97,8 @@ def lower(plan: Plan, rank: int, layout: Layout, dtype: DType, op: ReduceOp = Re
         semaphores=plan.ranks[rank].semaphores,
         scratch_bytes=max(r.scratch_chunks for r in plan.ranks) * layout.scratch_chunk * scale,
         channel_slots=1 + max((s for r in slots for s in r), default=-1),
-        maps_buffers=maps_buffers(plan),
+        maps_input=BufferKind.INPUT in mapped,
+        maps_output=BufferKind.OUTPUT in mapped,
     )
 
 
@@ -100,6 +108,32 @@ def walk(instructions: Iterable[Instruction]) -> Iterable[Instruction]:
         yield instruction
         if isinstance(instruction, Loop):
             yield from walk(instruction.body)
+
+
+def loop_pieces(plan: Plan, layout: Layout) -> dict[int, int]:
+    """For each unit of a loop in the plan, how many pieces the loops of that unit run, on all ranks alike."""
+    longest: dict[int, int] = {}
+    for number, rank in enumerate(plan.ranks):
+        for loop in (i for block in rank.blocks for i in walk(block) if isinstance(i, Loop)):
+            for instruction in loop.body:
+                for member, span in _data_operands(plan, number, instruction):
+                    longest[loop.unit] = max(longest.get(loop.unit, 0), layout.extent(member, span)[1])
+            longest.setdefault(loop.unit, 0)
+    return {unit: -(-length // unit) for unit, length in longest.items()}
+
+
+def _data_operands(plan: Plan, rank: int, instruction: Instruction) -> Iterable[tuple[int, Span]]:
+    """The input and output operands of an instruction of `rank`, each with a rank whose memory it lies in."""
+    channels = plan.ranks[rank].channels
+    operands: list[tuple[int, Span]] = []
+    match instruction:
+        case Move(dst=dst, src=src):
+            for span in (*dst, *src):
+                member = channels[span.switch].peer if span.switch is not None else span.peer
+                operands.append((rank if member is None else member, span))
+        case Post(channel=channel, dst=target, src=source):
+            operands = [(channels[channel].peer, target), (rank, source)]
+    return [(member, span) for member, span in operands if span.buffer is not BufferKind.SCRATCH]
 
 
 def spans(plan: Plan) -> Iterable[Span]:
@@ -115,9 +149,11 @@ def spans(plan: Plan) -> Iterable[Span]:
                     yield instruction.src
 
 
-def maps_buffers(plan: Plan) -> bool:
-    """Whether a rank reaches another's input or output directly."""
-    return any(s.buffer is not BufferKind.SCRATCH and (s.peer is not None or s.switch is not None) for s in spans(plan))
+def mapped_buffers(plan: Plan) -> set[BufferKind]:
+    """Which of input and output some rank reaches in another's memory."""
+    remote = {s.buffer for s in spans(plan) if s.peer is not None or s.switch is not None}
+    posted = {i.dst.buffer for rank in plan.ranks for block in rank.blocks for i in walk(block) if isinstance(i, Post)}
+    return (remote | posted) - {BufferKind.SCRATCH}
 
 
 def _uses_packets(plan: Plan) -> bool:
@@ -187,16 +223,23 @@ class _Lowering:
         self.op = op
         self.slots = slots
         self.broadcast = broadcast
+        self.pieces = loop_pieces(plan, layout)
         self.at = ""
+        self.position = -1
 
     def block(self, number: int, instructions: Sequence[Instruction]) -> list[int]:
         words: list[int] = []
+        self.position = -1
         for index, instruction in enumerate(instructions):
             self.at = f"rank {self.rank}, block {number}, instruction {index}"
             words += self.instruction(instruction, None)
         return words
 
+    def words(self, opcode: Opcode, *words: int) -> list[int]:
+        return [int(opcode), 1 + len(words), self.position, *words]
+
     def instruction(self, instruction: Instruction, loop: Loop | None) -> list[int]:
+        self.position += 1
         match instruction:
             case Move():
                 return self.move(instruction, loop)
@@ -210,14 +253,14 @@ class _Lowering:
             case Wait():
                 return self.channels(Opcode.WAIT, instruction.channels)
             case Barrier():
-                return _words(Opcode.BARRIER, instruction.id, instruction.blocks)
+                return self.words(Opcode.BARRIER, instruction.id, instruction.blocks)
             case Acquire():
-                return _words(Opcode.ACQUIRE, instruction.semaphore)
+                return self.words(Opcode.ACQUIRE, instruction.semaphore)
             case Release():
-                return _words(Opcode.RELEASE, instruction.semaphore)
+                return self.words(Opcode.RELEASE, instruction.semaphore)
             case Sync() | Flush():
                 # posts are lowered to moves, so that a flush finds nothing outstanding
-                return _words(Opcode.SYNC)
+                return self.words(Opcode.SYNC)
             case Loop():
                 return self.loop(instruction)
 
@@ -231,7 +274,7 @@ class _Lowering:
         words: list[int] = []
         for flag, group in ((1, common), (0, single)):
             if group:
-                words += _words(opcode, flag, len(group), *(w for end in group for w in end))
+                words += self.words(opcode, flag, len(group), *(w for end in group for w in end))
         return words
 
     def move(self, move: Move, loop: Loop | None) -> list[int]:
@@ -245,7 +288,7 @@ class _Lowering:
             if divisor == 1:
                 op = ReduceOp.SUM
         flat = [w for operand in sources + targets for w in operand]
-        return _words(Opcode.MOVE, int(op), divisor, length, len(sources), len(targets), *flat)
+        return self.words(Opcode.MOVE, int(op), divisor, length, len(sources), len(targets), *flat)
 
     def length(self, move: Move) -> int:
         lengths = {self.extent(s)[1] for s in (*move.dst, *move.src) if s.buffer is not BufferKind.SCRATCH}
@@ -276,12 +319,6 @@ class _Lowering:
         return [(m, BUFFER_CODE[span.buffer], self.layout.extent(m, span)[0], 0) for m in self.members(span)]
 
     def loop(self, loop: Loop) -> list[int]:
-        moves = [i for i in loop.body if isinstance(i, (Move, Post))]
-        lengths = [self.length(i if isinstance(i, Move) else Move((i.dst,), (i.src,))) for i in moves]
-        pieces = -(-max(lengths, default=0) // loop.unit)
+        position = self.position
         body = [w for i in loop.body for w in self.instruction(i, loop)]
-        return _words(Opcode.LOOP, loop.unit, loop.slots, pieces, len(body)) + body
-
-
-def _words(opcode: Opcode, *words: int) -> list[int]:
-    return [int(opcode), len(words), *words]
+        return [Opcode.LOOP, 5, position, loop.unit, loop.slots, self.pieces[loop.unit], len(body), *body]

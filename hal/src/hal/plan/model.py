@@ -162,8 +162,11 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Run `body` for pieces 0, 1, … of `unit` bytes until the longest operand of the body is done.
+    """Run `body` for pieces 0, 1, … of `unit` bytes, until every loop of this unit in the plan is done.
 
+    All loops of one unit, in all blocks of all ranks, run the same number of pieces: as many as the longest input or
+    output operand of a move in any of them has. So ranks that signal each other once a piece always agree, also where
+    the counts of a call differ between them.
     In piece i an operand of input or output is bytes [i*unit, (i+1)*unit) of its range, cut at its end; a move whose
     operands have ended does nothing, while signals and waits always happen. A scratch chunk is a ring of `slots`
     pieces: piece i uses slot i % slots, so that scratch of slots*unit bytes a chunk serves any length.
@@ -189,7 +192,7 @@ class RankPlan:
     semaphores: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Plan:
     """A collective for a fixed number of ranks.
 

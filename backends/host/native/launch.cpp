@@ -1,0 +1,340 @@
+#include "launch.h"
+
+#include <algorithm>
+
+#include "packets.h"
+
+namespace hal {
+namespace {
+
+constexpr uint64_t kStreamingBytes = 4 << 20;  // from here on, destinations that nobody reads soon bypass the caches
+constexpr uint64_t kTileBytes = 4096;          // data unpacked from packets at a time
+
+}  // namespace
+
+Launch::Workspace& Launch::workspace() {
+  thread_local Workspace work;
+  return work;
+}
+
+Launch::Launch(Lane& lane, const CallKey& key, int64_t timeout_ns, Hooks hooks)
+    : lane_(lane),
+      key_(key),
+      timeout_ns_(timeout_ns),
+      hooks_(hooks),
+      number_(++lane.launch),
+      parity_(static_cast<int>(number_ & 1)),
+      header_(lane.own().header[parity_]),
+      flag_(packet_flag(number_)),
+      unseen_(lane.size - 1),
+      work_(workspace()) {
+  work_.seen.assign(static_cast<size_t>(lane.size), 0);
+  work_.seen[lane.rank] = 1;
+}
+
+void Launch::enter(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes) {
+  const Member& me = lane_.members[lane_.rank];
+  auto offset = [&](void* pointer, uint64_t bytes) -> uint64_t {
+    if (bytes == 0) return 0;
+    uint64_t at = static_cast<uint64_t>(static_cast<uint8_t*>(pointer) - me.arena);
+    return at < lane_.arena_bytes && bytes <= lane_.arena_bytes - at ? at : kUnmapped;
+  };
+  header_.key = key_;
+  header_.input = offset(input, input_bytes);
+  header_.output = offset(output, output_bytes);
+  auto* bases = lane_.bases[parity_].data() + lane_.rank * 3;
+  bases[0] = static_cast<uint8_t*>(input);
+  bases[1] = static_cast<uint8_t*>(output);
+}
+
+void Launch::announce() {
+  if (announced_) return;
+  announced_ = true;
+  header_.phase.store(phase(signals_), std::memory_order_release);
+  bell_others();
+}
+
+bool Launch::arrived(int member) {
+  if (work_.seen[member]) return true;
+  const Header& other = lane_.members[member].control->header[parity_];
+  if (other.phase.load(std::memory_order_acquire) >> kPhaseBits != number_) return false;
+  work_.seen[member] = 1;
+  unseen_--;
+  if (!(other.key == key_)) mismatch_ = true;
+  auto* bases = lane_.bases[parity_].data() + member * 3;
+  bases[0] = lane_.members[member].arena + other.input;
+  bases[1] = lane_.members[member].arena + other.output;
+  return true;
+}
+
+bool Launch::all_mapped(const Program& program) const {
+  for (const Member& member : lane_.members) {
+    const Header& header = member.control->header[parity_];
+    if (program.maps_input && header.input == kUnmapped) return false;
+    if (program.maps_output && header.output == kUnmapped) return false;
+  }
+  return true;
+}
+
+Status Launch::meet() {
+  announce();
+  return await_all();
+}
+
+Status Launch::run(const Program& program) {
+  program_ = &program;
+  size_t counters = static_cast<size_t>(lane_.size) * static_cast<size_t>(std::max(program.slots, 1));
+  work_.signalled.assign(counters, 0);
+  work_.waited.assign(counters, 0);
+  work_.meetings.assign(static_cast<size_t>(program.barriers), {});
+  work_.semaphores.assign(program.semaphores.begin(), program.semaphores.end());
+  work_.blocks.resize(program.blocks.size());
+  for (size_t i = 0; i < program.blocks.size(); i++) {
+    work_.blocks[i] = Block{};
+    work_.blocks[i].code = &program.blocks[i];
+  }
+  for (;;) {
+    bool progress = false, done = true;
+    for (Block& block : work_.blocks) {
+      if (block.done()) continue;
+      progress |= step(block);
+      done &= block.done();
+      if (mismatch_) return disagree();
+    }
+    if (done) break;
+    if (progress) {
+      idle_ = 0;
+      awake();
+    } else if (Status status = idle(); status != Status::kOk) {
+      return status;
+    }
+  }
+  announce();
+  Status status = await_all();
+  if (status == Status::kOk) lane_.own().finished.store(number_, std::memory_order_release);
+  return status;
+}
+
+// Run a block until it must wait or has ended; whether it got anywhere.
+bool Launch::step(Block& block) {
+  bool progress = false;
+  while (!block.done()) {
+    const Instruction& instruction = (*block.code)[block.at];
+    bool next = true;
+    switch (instruction.opcode) {
+      case Opcode::kMove: next = move(block, instruction); break;
+      case Opcode::kSignal: signal(instruction); break;
+      case Opcode::kWait: next = wait(block, instruction); break;
+      case Opcode::kBarrier: next = barrier(block, instruction); break;
+      case Opcode::kAcquire:
+        if (work_.semaphores[instruction.a] == 0) {
+          next = stand(block, Waiting::kSemaphore, instruction.a, -1, 1, 0);
+        } else {
+          work_.semaphores[instruction.a]--;
+        }
+        break;
+      case Opcode::kRelease: work_.semaphores[instruction.a]++; break;
+      case Opcode::kSync: break;
+      case Opcode::kLoop:
+        if (instruction.b == 0) {
+          block.at = static_cast<uint32_t>(instruction.a);
+          progress = true;
+          continue;
+        }
+        block.loops[block.depth++] = {&instruction, 0};
+        break;
+      case Opcode::kLoopEnd: {
+        Loop& loop = block.loops[block.depth - 1];
+        if (++loop.piece < loop.at->b) {
+          block.at = static_cast<uint32_t>(instruction.a);
+        } else {
+          block.depth--;
+        }
+        break;
+      }
+    }
+    if (!next) return progress || mismatch_;
+    block.waiting = Waiting::kRunning;
+    block.at++;
+    progress = true;
+  }
+  return progress;
+}
+
+bool Launch::stand(Block& block, Waiting waiting, int channel, int peer, uint64_t expected, uint64_t seen) {
+  block.waiting = waiting;
+  block.channel = channel;
+  block.peer = peer;
+  block.expected = expected;
+  block.seen = seen;
+  announce();
+  return false;
+}
+
+void Launch::signal(const Instruction& instruction) {
+  if (instruction.common) {
+    // the header itself is the counter: one store tells all others, and announces the call if nothing has yet
+    announced_ = true;
+    header_.phase.store(phase(++signals_), std::memory_order_release);
+    bell_others();
+    return;
+  }
+  announce();
+  Counter* counters = lane_.members[lane_.rank].counters;
+  for (uint32_t i = 0; i < instruction.count; i++) {
+    const ChannelEnd& end = program_->ends[instruction.first + i];
+    uint64_t count = ++work_.signalled[static_cast<size_t>(end.peer * program_->slots + end.slot)];
+    counters[end.peer * kChannelSlots + end.slot].store(phase(count), std::memory_order_release);
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (lane_.common().sleepers.load(std::memory_order_relaxed) == 0) return;
+  for (uint32_t i = 0; i < instruction.count; i++) bell(program_->ends[instruction.first + i].peer);
+}
+
+bool Launch::wait(Block& block, const Instruction& instruction) {
+  for (; block.part < instruction.count; block.part++) {
+    const ChannelEnd& end = program_->ends[instruction.first + block.part];
+    const Member& peer = lane_.members[end.peer];
+    uint64_t& waited = work_.waited[static_cast<size_t>(end.peer * program_->slots + end.slot)];
+    const Counter& counter = instruction.common ? peer.control->header[parity_].phase
+                                                : peer.counters[lane_.rank * kChannelSlots + end.slot];
+    uint64_t value = counter.load(std::memory_order_acquire);
+    if (value < phase(waited + 1)) {
+      // a counter that an earlier launch left counts nothing in this one
+      uint64_t seen = value >> kPhaseBits == number_ ? value & ((1 << kPhaseBits) - 1) : 0;
+      return stand(block, Waiting::kSignal, end.channel, end.peer, waited + 1, seen);
+    }
+    waited++;
+    if (instruction.common) {
+      arrived(end.peer);  // the call it makes lies in the line just read
+      if (mismatch_) return false;
+    }
+  }
+  block.part = 0;
+  return true;
+}
+
+bool Launch::barrier(Block& block, const Instruction& instruction) {
+  Meeting& meeting = work_.meetings[instruction.a];
+  if (!block.arrived) {
+    block.generation = meeting.generation;
+    if (++meeting.arrived == instruction.b) {
+      meeting.arrived = 0;
+      meeting.generation++;
+      return true;
+    }
+    block.arrived = true;
+  }
+  if (meeting.generation == block.generation) {
+    return stand(block, Waiting::kBarrier, instruction.a, -1, static_cast<uint64_t>(instruction.b),
+                 static_cast<uint64_t>(meeting.arrived));
+  }
+  block.arrived = false;
+  return true;
+}
+
+uint8_t* Launch::address(const Operand& operand, const Window& window) const {
+  bool scratch = operand.base % 3 == 2;
+  uint64_t inside = scratch ? window.slot * (operand.packet ? 2 : 1) : window.begin;
+  return lane_.bases[parity_][operand.base] + operand.offset + inside;
+}
+
+bool Launch::move(Block& block, const Instruction& instruction) {
+  Window window{0, instruction.bytes, 0};
+  if (block.depth > 0) {
+    const Loop& loop = block.loops[block.depth - 1];
+    window.begin = static_cast<uint64_t>(loop.piece) * loop.at->unit;
+    if (window.begin >= instruction.bytes) return true;
+    window.bytes = std::min(loop.at->unit, instruction.bytes - window.begin);
+    window.slot = static_cast<uint64_t>(loop.piece) % loop.at->slots * loop.at->unit;
+  }
+  if (window.bytes == 0) return true;
+  if (instruction.packet_source && !packets_ready(block, instruction, window)) return false;
+  if (instruction.packet_source || instruction.packet_target) {
+    move_packets(instruction, window);
+  } else {
+    move_plain(instruction, window);
+  }
+  return true;
+}
+
+void Launch::move_plain(const Instruction& instruction, const Window& window) {
+  const Operand* operands = program_->operands.data() + instruction.first;
+  bool large = instruction.bytes >= kStreamingBytes;
+  if (instruction.reduce == nullptr) {
+    const uint8_t* source = address(operands[0], window);
+    for (uint32_t i = 0; i < instruction.targets; i++) {
+      const Operand& target = operands[1 + i];
+      uint8_t* destination = address(target, window);
+      if (destination != source) kernels::copy(destination, source, window.bytes, large && target.base % 3 != 2);
+    }
+    return;
+  }
+  work_.sources.resize(instruction.count);
+  work_.targets.resize(instruction.targets);
+  for (uint32_t i = 0; i < instruction.count; i++) work_.sources[i] = address(operands[i], window);
+  bool streaming = large;
+  for (uint32_t i = 0; i < instruction.targets; i++) {
+    const Operand& target = operands[instruction.count + i];
+    work_.targets[i] = address(target, window);
+    // a line that was just read, or that a peer reads next, is better kept in the caches
+    streaming = streaming && target.base % 3 != 2 &&
+                std::find(work_.sources.begin(), work_.sources.end(), work_.targets[i]) == work_.sources.end();
+  }
+  instruction.reduce(instruction.divisor, work_.sources.data(), static_cast<int>(instruction.count),
+                     work_.targets.data(), static_cast<int>(instruction.targets),
+                     window.bytes / static_cast<uint64_t>(program_->itemsize), streaming);
+}
+
+// Whether all packets of the sources are there. What was seen is remembered in `part` and `ready`.
+bool Launch::packets_ready(Block& block, const Instruction& instruction, const Window& window) {
+  uint64_t count = packets_for(window.bytes);
+  for (; block.part < instruction.count; block.part++, block.ready = 0) {
+    const Operand& source = program_->operands[instruction.first + block.part];
+    if (!source.packet) continue;
+    block.ready = packets_seen(address(source, window), block.ready, count, flag_);
+    if (block.ready < count) {
+      return stand(block, Waiting::kPacket, -1, static_cast<int>(source.base / 3), count, block.ready);
+    }
+  }
+  block.part = 0;
+  return true;
+}
+
+// A tile at a time: unpack the sources in packet form, reduce, and pack for the destinations in packet form.
+void Launch::move_packets(const Instruction& instruction, const Window& window) {
+  const Operand* operands = program_->operands.data() + instruction.first;
+  uint32_t sources = instruction.count, targets = instruction.targets;
+  work_.tiles.resize(kTileBytes * (sources + 1));
+  work_.sources.resize(sources);
+  work_.targets.clear();
+  uint8_t* result = work_.tiles.data() + kTileBytes * sources;
+  for (uint64_t at = 0; at < window.bytes; at += kTileBytes) {
+    uint64_t bytes = std::min(kTileBytes, window.bytes - at);
+    for (uint32_t i = 0; i < sources; i++) {
+      uint8_t* memory = address(operands[i], window);
+      uint8_t* tile = work_.tiles.data() + kTileBytes * i;
+      if (operands[i].packet) unpack(tile, memory + at * 2, bytes);
+      work_.sources[i] = operands[i].packet ? tile : memory + at;
+    }
+    const void* data = work_.sources[0];
+    if (instruction.reduce != nullptr) {
+      void* destination = result;
+      instruction.reduce(instruction.divisor, work_.sources.data(), static_cast<int>(sources), &destination, 1,
+                         bytes / static_cast<uint64_t>(program_->itemsize), false);
+      data = result;
+    }
+    for (uint32_t i = 0; i < targets; i++) {
+      const Operand& target = operands[sources + i];
+      uint8_t* memory = address(target, window);
+      if (target.packet) {
+        pack(memory + at * 2, static_cast<const uint8_t*>(data), bytes, flag_);
+      } else if (memory + at != data) {
+        kernels::copy(memory + at, data, bytes, false);
+      }
+    }
+  }
+  announce();
+}
+
+}  // namespace hal

@@ -1,0 +1,109 @@
+// One launch: the state of its blocks, and the loop that steps them until all are done.
+#pragma once
+#include "lane.h"
+
+namespace hal {
+
+class Launch {
+ public:
+  Launch(Lane& lane, const CallKey& key, int64_t timeout_ns, Hooks hooks);
+  ~Launch() { awake(); }
+  Launch(const Launch&) = delete;
+  Launch& operator=(const Launch&) = delete;
+
+  // Write the header; others see it with the first signal, or when `announce` is called.
+  void enter(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes);
+  void announce();
+  // Wait until every member has announced the same call; after that their buffers are known.
+  Status meet();
+  bool all_mapped(const Program& program) const;
+  Status run(const Program& program);
+
+ private:
+  struct Loop {
+    const Instruction* at;
+    int32_t piece;
+  };
+  struct Window {
+    uint64_t begin = 0, bytes = 0, slot = 0;  // of an operand's range; slot: offset in a scratch chunk
+  };
+  struct Block {
+    const std::vector<Instruction>* code;
+    uint32_t at = 0;
+    uint32_t part = 0;       // channels waited for so far
+    uint64_t ready = 0;      // packets seen so far, of the current source
+    bool arrived = false;    // at the barrier
+    int32_t generation = 0;  // of the barrier, when it arrived
+    int depth = 0;
+    Loop loops[9];
+    Waiting waiting = Waiting::kRunning;
+    int32_t channel = -1, peer = -1;
+    uint64_t expected = 0, seen = 0;
+    bool done() const { return at == code->size(); }
+  };
+  struct Meeting {
+    int32_t arrived = 0, generation = 0;
+  };
+
+  bool step(Block& block);
+  bool wait(Block& block, const Instruction& instruction);
+  void signal(const Instruction& instruction);
+  bool move(Block& block, const Instruction& instruction);
+  void move_plain(const Instruction& instruction, const Window& window);
+  void move_packets(const Instruction& instruction, const Window& window);
+  bool packets_ready(Block& block, const Instruction& instruction, const Window& window);
+  bool barrier(Block& block, const Instruction& instruction);
+  bool stand(Block& block, Waiting waiting, int channel, int peer, uint64_t expected, uint64_t seen);
+
+  bool arrived(int member);
+  // Waiting, in waiting.cpp
+  Status idle();
+  Status sleep();
+  Status check();
+  Status await_all();
+  Status disagree();
+  Status failed();
+  void awake();
+  void write_report();
+  void bell(int member);
+  void bell_others();
+  uint64_t phase(uint64_t signals) const { return number_ << kPhaseBits | signals; }
+  uint8_t* address(const Operand& operand, const Window& window) const;
+
+  Lane& lane_;
+  const CallKey& key_;
+  const int64_t timeout_ns_;
+  const Hooks hooks_;
+  const uint64_t number_;
+  const int parity_;
+  Header& header_;
+  uint32_t flag_;
+  bool announced_ = false;
+  int unseen_;  // members whose header was not compared yet
+  uint64_t signals_ = 0;
+  int64_t deadline_ = 0;  // set when waiting begins in earnest
+  int idle_ = 0;
+  bool asleep_ = false;
+  uint32_t bell_ = 0;  // of the own doorbell, before the last look at what is awaited
+  bool mismatch_ = false;
+  int awaited_ = -1;  // the member whose arrival is waited for, where no block waits
+
+  const Program* program_ = nullptr;
+
+  // The state of a launch that needs room; each thread keeps one, so that calls do not allocate.
+  struct Workspace {
+    std::vector<uint8_t> seen;        // per member: header compared
+    std::vector<uint64_t> signalled;  // per member and slot, in this launch
+    std::vector<uint64_t> waited;     // per member and slot; the sender's common counter uses slot 0
+    std::vector<Block> blocks;
+    std::vector<Meeting> meetings;
+    std::vector<int32_t> semaphores;
+    std::vector<const void*> sources;
+    std::vector<void*> targets;
+    std::vector<uint8_t> tiles;
+  };
+  static Workspace& workspace();
+  Workspace& work_;
+};
+
+}  // namespace hal

@@ -1,0 +1,232 @@
+// The Python module hal_host._native: arenas, lanes, executables and kernels, with addresses as integers.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstring>
+#include <memory>
+#include <system_error>
+
+#include "arena.h"
+#include "lane.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+constexpr uint64_t kReleaseBytes = 64 << 10;  // from here on, work without the GIL from the start
+
+uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
+
+uint64_t counters_offset() { return round_up(sizeof(hal::Control), 128); }
+
+uint64_t scratch_offset(uint64_t members) {
+  return round_up(counters_offset() + members * hal::kChannelSlots * sizeof(hal::Counter), 4096);
+}
+
+uint64_t lane_bytes(uint64_t members, uint64_t scratch) { return scratch_offset(members) + 2 * scratch; }
+
+// (address of the member's part of the lane, base of its arena, pid)
+using MemberTuple = std::tuple<uint64_t, uint64_t, int>;
+
+std::unique_ptr<hal::Lane> make_lane(int rank, const std::vector<MemberTuple>& members, uint64_t arena_bytes,
+                                     uint64_t scratch, uint64_t first_launch, int spin, int yields) {
+  std::vector<hal::Member> result;
+  for (const auto& [address, arena, pid] : members) {
+    auto* at = reinterpret_cast<uint8_t*>(address);
+    result.push_back({reinterpret_cast<hal::Control*>(at), reinterpret_cast<hal::Counter*>(at + counters_offset()),
+                      at + scratch_offset(members.size()), reinterpret_cast<uint8_t*>(arena), pid});
+  }
+  return std::make_unique<hal::Lane>(rank, std::move(result), arena_bytes, scratch, first_launch,
+                                     hal::LaneOptions{spin, yields});
+}
+
+// Without the GIL from the moment it must wait, or from the start of long work.
+class GilGuard {
+ public:
+  explicit GilGuard(bool at_once) {
+    if (at_once) release(this);
+  }
+  ~GilGuard() {
+    if (state_ != nullptr) PyEval_RestoreThread(state_);
+  }
+  GilGuard(const GilGuard&) = delete;
+  GilGuard& operator=(const GilGuard&) = delete;
+  hal::Hooks hooks() { return {release, this}; }
+
+ private:
+  static void release(void* self) {
+    auto* guard = static_cast<GilGuard*>(self);
+    if (guard->state_ == nullptr) guard->state_ = PyEval_SaveThread();
+  }
+  PyThreadState* state_ = nullptr;
+};
+
+int run(hal::Executable& executable, uint64_t input, uint64_t input_bytes, uint64_t output, uint64_t output_bytes,
+        int64_t timeout_ns) {
+  hal::Lane& lane = executable.lane;
+  if (lane.running) throw std::runtime_error("this communicator is in use by another thread");
+  lane.running = true;
+  hal::Status status;
+  {
+    GilGuard guard(input_bytes + output_bytes >= kReleaseBytes);
+    status = executable.run(reinterpret_cast<void*>(input), input_bytes, reinterpret_cast<void*>(output), output_bytes,
+                            timeout_ns, guard.hooks());
+  }
+  lane.running = false;
+  return static_cast<int>(status);
+}
+
+hal::Program make_program(const hal::Lane& lane, const std::vector<std::vector<int64_t>>& blocks,
+                          const std::vector<int32_t>& semaphores, int dtype, int slots, bool maps_input,
+                          bool maps_output) {
+  return hal::Program(blocks, semaphores, dtype, slots, maps_input, maps_output, lane.size, lane.scratch_bytes);
+}
+
+// For each member, what it announced for this launch: (collective, dtype, op, root, count, plan), or None.
+nb::list calls(const hal::Lane& lane) {
+  nb::list result;
+  for (const hal::Member& member : lane.members) {
+    const hal::Header& header = member.control->header[lane.launch & 1];
+    if (header.phase.load(std::memory_order_acquire) >> hal::kPhaseBits != lane.launch) {
+      result.append(nb::none());
+      continue;
+    }
+    const hal::CallKey& key = header.key;
+    result.append(nb::make_tuple(key.collective, key.dtype, key.op, key.root, key.count, key.plan));
+  }
+  return result;
+}
+
+// For each member of a failed launch: (state, entries), the state 'stands', 'absent', 'silent' or 'dead'; an entry is
+// (waiting, block, instruction, channel, peer, expected, seen).
+nb::list reports(const hal::Lane& lane, uint64_t launch) {
+  nb::list result;
+  for (int m = 0; m < lane.size; m++) {
+    const hal::Control& control = *lane.members[m].control;
+    nb::list entries;
+    const char* state = "silent";
+    if (lane.died(m)) {
+      state = "dead";
+    } else if (control.report.launch.load(std::memory_order_acquire) == launch) {
+      state = "stands";
+      for (int i = 0; i < control.report.entries; i++) {
+        const hal::ReportEntry& e = control.report.entry[i];
+        entries.append(nb::make_tuple(static_cast<int>(e.waiting), e.block, e.instruction, e.channel, e.peer,
+                                      e.expected, e.seen));
+      }
+    } else if (control.header[launch & 1].phase.load(std::memory_order_acquire) >> hal::kPhaseBits != launch) {
+      state = "absent";
+    }
+    result.append(nb::make_tuple(state, entries));
+  }
+  return result;
+}
+
+void reduce(int dtype, int op, uint64_t divisor, const std::vector<uint64_t>& sources,
+            const std::vector<uint64_t>& targets, uint64_t count, bool streaming) {
+  std::vector<const void*> src;
+  std::vector<void*> dst;
+  for (uint64_t address : sources) src.push_back(reinterpret_cast<const void*>(address));
+  for (uint64_t address : targets) dst.push_back(reinterpret_cast<void*>(address));
+  hal::kernels::reduce(static_cast<hal::kernels::DType>(dtype), static_cast<hal::kernels::Op>(op), divisor, src.data(),
+                       static_cast<int>(src.size()), dst.data(), static_cast<int>(dst.size()), count, streaming);
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+  nb::register_exception_translator([](const std::exception_ptr& p, void*) {
+    try {
+      std::rethrow_exception(p);
+    } catch (const std::system_error& e) {
+      errno = e.code().value();
+      PyErr_SetFromErrnoWithFilename(PyExc_OSError, e.what());
+    }
+  });
+
+  nb::class_<hal::Arena>(m, "Arena")
+      .def(nb::init<uint64_t>(), "nbytes"_a)
+      .def(nb::init<int, int, uint64_t, uint64_t>(), "pid"_a, "fd"_a, "inode"_a, "nbytes"_a)
+      .def("discard", &hal::Arena::discard, "offset"_a, "nbytes"_a)
+      .def_prop_ro("base", [](const hal::Arena& a) { return reinterpret_cast<uint64_t>(a.base); })
+      .def_ro("nbytes", &hal::Arena::bytes)
+      .def_ro("inode", &hal::Arena::inode)
+      .def_ro("fd", &hal::Arena::fd);
+
+  nb::class_<hal::Program>(m, "Program")
+      .def("__init__",
+           [](hal::Program* self, const hal::Lane& lane, const std::vector<std::vector<int64_t>>& blocks,
+              const std::vector<int32_t>& semaphores, int dtype, int slots, bool maps_input, bool maps_output) {
+             new (self) hal::Program(make_program(lane, blocks, semaphores, dtype, slots, maps_input, maps_output));
+           },
+           "lane"_a, "blocks"_a, "semaphores"_a, "dtype"_a, "slots"_a, "maps_input"_a, "maps_output"_a);
+
+  nb::class_<hal::Lane>(m, "Lane")
+      .def(nb::new_(&make_lane), "rank"_a, "members"_a, "arena_bytes"_a, "scratch_bytes"_a, "first_launch"_a, "spin"_a,
+           "yields"_a)
+      .def_ro("rank", &hal::Lane::rank)
+      .def_ro("size", &hal::Lane::size)
+      .def_ro("scratch_bytes", &hal::Lane::scratch_bytes)
+      .def_ro("launch", &hal::Lane::launch)
+      .def_ro("running", &hal::Lane::running)
+      .def_ro("sleeps", &hal::Lane::sleeps)
+      .def_ro("yields", &hal::Lane::yielded)
+      .def("fail",
+           [](hal::Lane& lane, int failure, int member) {
+             lane.fail(static_cast<hal::Failure>(failure), member);
+             lane.wake_all();
+           },
+           "failure"_a, "member"_a)
+      .def("leave", [](hal::Lane& lane) {
+             lane.own().closed.store(1);
+             lane.wake_all();
+           })
+      .def("left", [](const hal::Lane& lane) {
+             // whether every member has left or ended, so that the lane's memory is nobody's any more
+             for (int m = 0; m < lane.size; m++) {
+               if (!lane.gone(m)) return false;
+             }
+             return true;
+           })
+      .def("failure",
+           [](const hal::Lane& lane) {
+             uint64_t word = lane.common().failure.load();
+             return std::make_tuple(static_cast<int>(word & 0xff), static_cast<int>(word >> 8 & 0xffff), word >> 24);
+           })
+      .def("calls", &calls)
+      .def("reports", &reports, "launch"_a);
+
+  nb::class_<hal::Executable>(m, "Executable")
+      .def("__init__",
+           [](hal::Executable* self, hal::Lane& lane, int collective, int dtype, int op, int root, uint64_t count,
+              uint64_t plan, const hal::Program& any, const hal::Program* mapped) {
+             hal::CallKey key{static_cast<uint8_t>(collective), static_cast<uint8_t>(dtype), static_cast<uint8_t>(op),
+                              0, root, count, plan};
+             std::vector<hal::Program> variant;
+             if (mapped != nullptr) variant.push_back(*mapped);
+             new (self) hal::Executable(lane, key, {any}, std::move(variant));
+           },
+           "lane"_a, "collective"_a, "dtype"_a, "op"_a, "root"_a, "count"_a, "plan"_a, "any"_a,
+           "mapped"_a = nb::none(), nb::keep_alive<1, 2>())
+      .def_ro("ran_mapped", &hal::Executable::ran_mapped)
+      .def("run", &run, "input"_a, "input_bytes"_a, "output"_a, "output_bytes"_a, "timeout_ns"_a);
+
+  m.def("lane_bytes", &lane_bytes, "members"_a, "scratch_bytes"_a);
+  m.def("reduce", &reduce, "dtype"_a, "op"_a, "divisor"_a, "srcs"_a, "dsts"_a, "count"_a, "streaming"_a);
+  m.def("copy",
+        [](uint64_t dst, uint64_t src, uint64_t nbytes, bool streaming) {
+          hal::kernels::copy(reinterpret_cast<void*>(dst), reinterpret_cast<const void*>(src), nbytes, streaming);
+        },
+        "dst"_a, "src"_a, "nbytes"_a, "streaming"_a);
+  m.def("fill", [](uint64_t dst, int value, uint64_t nbytes) { std::memset(reinterpret_cast<void*>(dst), value, nbytes); },
+        "dst"_a, "value"_a, "nbytes"_a);
+  m.def("kernel_isa", &hal::kernels::isa);
+  m.def("kernel_isas", &hal::kernels::available_isas);
+  m.def("set_kernel_isa", [](std::string_view name) {
+    if (!hal::kernels::set_isa(name)) throw std::invalid_argument("this CPU has no instruction set " + std::string(name));
+  });
+}

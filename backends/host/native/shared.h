@@ -1,0 +1,74 @@
+// What lies in shared memory: the control block of each member of a lane. Everything here has one writer unless said
+// otherwise, and is valid when zero, as fresh shared memory is.
+#pragma once
+#include <atomic>
+#include <cstdint>
+
+namespace hal {
+
+constexpr int kChannelSlots = 64;   // counters for each ordered pair of members
+constexpr int kReportEntries = 32;  // blocks a stall report shows
+constexpr int kPhaseBits = 16;      // signals on one channel in one launch fit in these bits of a counter
+
+// What a rank calls. Ranks of a launch must agree on all of it.
+struct CallKey {
+  uint8_t collective, dtype, op, reserved;
+  int32_t root;
+  uint64_t count;
+  uint64_t plan;
+  bool operator==(const CallKey&) const = default;
+};
+static_assert(sizeof(CallKey) == 24);
+
+constexpr uint64_t kUnmapped = ~uint64_t{0};
+
+// Announces a member's part in a launch. Two alternate, so that the one of launch k stands until launch k+2, which no
+// member enters before all have completed k.
+struct alignas(128) Header {
+  std::atomic<uint64_t> phase;  // launch << kPhaseBits | signals to all so far; stored last, with release
+  CallKey key;
+  uint64_t input, output;  // offsets in the member's arena, or kUnmapped
+};
+
+// Where a waiting member sleeps. `sleeping` is the member's own; others add to `bell`.
+struct alignas(128) Doorbell {
+  std::atomic<uint32_t> sleeping;
+  std::atomic<uint32_t> bell;
+};
+
+enum class Waiting : int32_t { kRunning, kSignal, kArrival, kPacket, kBarrier, kSemaphore, kDone };
+
+struct ReportEntry {
+  Waiting waiting;
+  int32_t block;
+  int32_t instruction;  // its number in the block, those inside loops counted
+  int32_t channel;
+  int32_t peer;
+  uint64_t expected, seen;
+};
+
+// Where a member's blocks stood when a launch failed.
+struct alignas(128) Report {
+  std::atomic<uint64_t> launch;  // stored last
+  int32_t entries;
+  ReportEntry entry[kReportEntries];
+};
+
+enum class Failure : uint32_t { kNone, kStall, kPeerDied, kAborted, kClosed };
+
+struct Control {
+  Header header[2];
+  Doorbell doorbell;
+  // those of member 0 serve the whole lane; all members write them
+  alignas(128) std::atomic<uint64_t> failure;  // Failure | member << 8 | launch << 24; set once
+  alignas(128) std::atomic<uint32_t> sleepers;
+  alignas(128) std::atomic<uint64_t> finished;  // the last launch that the member has completed
+  std::atomic<uint32_t> closed;                 // the member has left; it enters no further launch
+  Report report;
+  // followed by: std::atomic<uint64_t> counter[member][kChannelSlots], then two halves of scratch
+};
+
+// A counter for the signals to one other member: launch << kPhaseBits | signals so far in it.
+using Counter = std::atomic<uint64_t>;
+
+}  // namespace hal

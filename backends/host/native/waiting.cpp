@@ -1,0 +1,193 @@
+// How a launch waits: spin, then yield the processor, then sleep until a peer rings; and how it fails.
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+
+#include "launch.h"
+
+namespace hal {
+namespace {
+
+constexpr int64_t kNap = 10'000'000;            // ns asleep at most before looking whether all peers live
+constexpr int64_t kReportPatience = 300'000'000;  // ns to wait for the others' stall reports
+constexpr int kYieldsBetweenChecks = 16;
+
+int64_t now() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1'000'000'000LL + t.tv_nsec;
+}
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+void futex_wait(std::atomic<uint32_t>& word, uint32_t value, int64_t ns) {
+  timespec t{ns / 1'000'000'000, ns % 1'000'000'000};
+  syscall(SYS_futex, &word, FUTEX_WAIT, value, &t, nullptr, 0);
+}
+
+}  // namespace
+
+void Launch::bell(int member) {
+  Doorbell& door = lane_.members[member].control->doorbell;
+  if (door.sleeping.load(std::memory_order_relaxed) == 0) return;
+  door.bell.fetch_add(1, std::memory_order_relaxed);
+  syscall(SYS_futex, &door.bell, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
+
+// After a store that others may sleep for. The fence orders it before the look at who sleeps, as `sleep` orders its
+// own mark before its last look at what it waits for; so one of the two sees the other.
+void Launch::bell_others() {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (lane_.common().sleepers.load(std::memory_order_relaxed) == 0) return;
+  for (int member = 0; member < lane_.size; member++) {
+    if (member != lane_.rank) bell(member);
+  }
+}
+
+// Called whenever nothing can go on; returns to look again.
+Status Launch::idle() {
+  idle_++;
+  if (idle_ <= lane_.options.spin) {
+    pause();
+    return Status::kOk;
+  }
+  if (deadline_ == 0) {
+    if (hooks_.before_waiting != nullptr) hooks_.before_waiting(hooks_.context);
+    deadline_ = now() + timeout_ns_;
+  }
+  if (Status status = check(); status != Status::kOk) return status;
+  if (idle_ <= lane_.options.spin + lane_.options.yields) {
+    lane_.yielded++;
+    sched_yield();
+    if (idle_ % kYieldsBetweenChecks != 0 || now() < deadline_) return Status::kOk;
+    lane_.fail(Failure::kStall, lane_.rank);
+    return failed();
+  }
+  return sleep();
+}
+
+Status Launch::sleep() {
+  Doorbell& door = lane_.own().doorbell;
+  if (asleep_) {
+    lane_.sleeps++;
+    futex_wait(door.bell, bell_, std::clamp<int64_t>(deadline_ - now(), 1, kNap));
+    for (int member = 0; member < lane_.size; member++) {
+      // in this order: what a member did before it ended is visible once the end is
+      if (!lane_.gone(member) || lane_.members[member].control->finished.load() >= number_) continue;
+      lane_.fail(Failure::kPeerDied, member);
+      return failed();
+    }
+    if (now() >= deadline_) {
+      lane_.fail(Failure::kStall, lane_.rank);
+      return failed();
+    }
+  } else {
+    asleep_ = true;
+    door.sleeping.store(1, std::memory_order_relaxed);
+    lane_.common().sleepers.fetch_add(1, std::memory_order_relaxed);
+  }
+  bell_ = door.bell.load(std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return Status::kOk;
+}
+
+void Launch::awake() {
+  if (!asleep_) return;
+  asleep_ = false;
+  lane_.own().doorbell.sleeping.store(0, std::memory_order_relaxed);
+  lane_.common().sleepers.fetch_sub(1, std::memory_order_relaxed);
+}
+
+// What can end a wait other than what is waited for.
+Status Launch::check() {
+  if (lane_.common().failure.load(std::memory_order_acquire) != 0) return failed();
+  if (mismatch_) return Status::kOk;  // `disagree` is collecting what everybody says
+  for (int member = 0; member < lane_.size && unseen_ > 0; member++) {
+    arrived(member);
+    if (mismatch_) return disagree();
+  }
+  return Status::kOk;
+}
+
+// Wait until every member has announced its call, and compare.
+Status Launch::await_all() {
+  for (int member = 0; member < lane_.size && unseen_ > 0; member++) {
+    awaited_ = member;
+    while (!arrived(member)) {
+      if (Status status = idle(); status != Status::kOk) return status;
+    }
+    idle_ = 0;
+    awake();
+  }
+  awaited_ = -1;
+  return mismatch_ ? disagree() : Status::kOk;
+}
+
+// Some member calls something else. Everybody finds that out; wait until all have said what they call, so that every
+// rank can report all of it.
+Status Launch::disagree() {
+  mismatch_ = true;
+  announce();
+  for (int member = 0; member < lane_.size; member++) {
+    awaited_ = member;
+    while (!arrived(member)) {
+      if (Status status = idle(); status != Status::kOk) return status;
+    }
+  }
+  return Status::kMismatch;
+}
+
+void Launch::write_report() {
+  Report& report = lane_.own().report;
+  report.entries = 0;
+  if (awaited_ >= 0) {
+    report.entry[report.entries++] = {Waiting::kArrival, -1, -1, -1, awaited_, 1, 0};
+  } else if (program_ != nullptr) {
+    for (size_t i = 0; i < work_.blocks.size() && report.entries < kReportEntries; i++) {
+      const Block& block = work_.blocks[i];
+      ReportEntry& entry = report.entry[report.entries++];
+      entry.waiting = block.done() ? Waiting::kDone : block.waiting;
+      entry.block = static_cast<int32_t>(i);
+      entry.instruction = block.done() ? -1 : (*block.code)[block.at].position;
+      entry.channel = block.channel;
+      entry.peer = block.peer;
+      entry.expected = block.expected;
+      entry.seen = block.seen;
+    }
+  }
+  report.launch.store(number_, std::memory_order_release);
+}
+
+// Say where this member stands, wake the others to do the same, and give them a moment for it.
+Status Launch::failed() {
+  awake();
+  write_report();
+  announce();
+  lane_.wake_all();
+  int64_t patience = now() + kReportPatience;
+  for (int member = 0; member < lane_.size; member++) {
+    const Control& other = *lane_.members[member].control;
+    auto owes_report = [&] {
+      bool here = other.header[parity_].phase.load(std::memory_order_acquire) >> kPhaseBits == number_;
+      return here && other.report.launch.load(std::memory_order_acquire) != number_ && !lane_.died(member);
+    };
+    while (owes_report() && now() < patience) {
+      timespec nap{0, 1'000'000};
+      nanosleep(&nap, nullptr);
+    }
+  }
+  return Status::kFailed;
+}
+
+}  // namespace hal

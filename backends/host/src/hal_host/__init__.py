@@ -1,0 +1,1 @@
+"""HAL's embedded default: CPUs of one machine over shared memory."""

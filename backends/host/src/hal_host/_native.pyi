@@ -1,0 +1,82 @@
+"""The native part: addresses are integers, sizes bytes."""
+
+from collections.abc import Sequence
+
+class Arena:
+    """Anonymous shared memory."""
+
+    base: int
+    nbytes: int
+    inode: int
+    fd: int
+    def __init__(self, pid: int, fd: int = ..., inode: int = ..., nbytes: int = ...) -> None: ...
+    def discard(self, offset: int, nbytes: int) -> None: ...
+
+class Lane:
+    """One member's view of a group."""
+
+    rank: int
+    size: int
+    scratch_bytes: int
+    launch: int
+    running: bool
+    sleeps: int
+    yields: int
+    def __init__(
+        self,
+        rank: int,
+        members: Sequence[tuple[int, int, int]],
+        arena_bytes: int,
+        scratch_bytes: int,
+        first_launch: int,
+        spin: int,
+        yields: int,
+    ) -> None: ...
+    def fail(self, failure: int, member: int) -> None: ...
+    def leave(self) -> None: ...
+    def left(self) -> bool: ...
+    def failure(self) -> tuple[int, int, int]: ...
+    def calls(self) -> list[tuple[int, int, int, int, int, int] | None]: ...
+    def reports(self, launch: int) -> list[tuple[str, list[tuple[int, int, int, int, int, int, int]]]]: ...
+
+class Program:
+    """A decoded program."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        blocks: Sequence[Sequence[int]],
+        semaphores: Sequence[int],
+        dtype: int,
+        slots: int,
+        maps_input: bool,
+        maps_output: bool,
+    ) -> None: ...
+
+class Executable:
+    """A collective bound to a lane."""
+
+    ran_mapped: bool
+    def __init__(
+        self,
+        lane: Lane,
+        collective: int,
+        dtype: int,
+        op: int,
+        root: int,
+        count: int,
+        plan: int,
+        any: Program,
+        mapped: Program | None = None,
+    ) -> None: ...
+    def run(self, input: int, input_bytes: int, output: int, output_bytes: int, timeout_ns: int) -> int: ...
+
+def lane_bytes(members: int, scratch_bytes: int) -> int: ...
+def reduce(
+    dtype: int, op: int, divisor: int, srcs: Sequence[int], dsts: Sequence[int], count: int, streaming: bool
+) -> None: ...
+def copy(dst: int, src: int, nbytes: int, streaming: bool) -> None: ...
+def fill(dst: int, value: int, nbytes: int) -> None: ...
+def kernel_isa() -> str: ...
+def kernel_isas() -> list[str]: ...
+def set_kernel_isa(name: str) -> None: ...

@@ -1,0 +1,138 @@
+"""The host device: this machine's CPUs, with memory that all processes of the user can map."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+from hal.interface.capability import Capability
+from hal.interface.device import Device, DeviceProperties, Event, Memory, Stream
+from hal.interface.errors import UsageError
+from hal.interface.executor import Executor, Membership
+from hal_host import _native, segment
+from hal_host.executor import connect
+from hal_host.segment import Handle
+from hal_host.settings import HostSettings
+from hal_host.streams import HostEvent, HostStream
+
+
+class HostDevice(Device):
+    """The CPUs of this machine."""
+
+    def __init__(self, settings: HostSettings) -> None:
+        self._settings = settings
+        self._segment = segment.own(settings.segment_size)
+        self._lock = threading.Lock()
+        self._allocated: dict[int, int] = {}
+        self._imported: dict[int, list[Handle]] = {}
+        self._streams: list[HostStream] = []
+
+    @property
+    def properties(self) -> DeviceProperties:
+        """See `Device.properties`."""
+        return DeviceProperties(
+            name=cpu_name(),
+            index=0,
+            memory=self._settings.segment_size,
+            compute_units=len(os.sched_getaffinity(0)),
+            details={"instruction set": _native.kernel_isa()},
+        )
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """See `Device.capabilities`."""
+        return frozenset({Capability.EXECUTOR, Capability.HOST_MAPPED})
+
+    def allocate(self, nbytes: int) -> Memory:
+        """See `Device.allocate`."""
+        if nbytes <= 0:
+            raise UsageError(f"cannot allocate {nbytes} bytes: at least 1 is needed")
+        address = self._segment.allocate(nbytes)
+        with self._lock:
+            self._allocated[address] = nbytes
+        return Memory(address, nbytes, self)
+
+    def free(self, memory: Memory) -> None:
+        """See `Device.free`."""
+        with self._lock:
+            if memory.address in self._allocated:
+                del self._allocated[memory.address]
+                self._segment.free(memory.address)
+                return
+            handles = self._imported.get(memory.address)
+            if not handles:
+                raise UsageError(f"memory at {memory.address:#x} is not allocated here, or was freed already")
+            segment.unmap_foreign(handles.pop())
+
+    def copy(self, dst: int, src: int, nbytes: int, stream: Stream | None = None) -> None:
+        """See `Device.copy`."""
+        self._do(lambda: _native.copy(dst, src, nbytes, False), stream, nbytes)
+
+    def fill(self, dst: int, value: int, nbytes: int, stream: Stream | None = None) -> None:
+        """See `Device.fill`."""
+        if not 0 <= value <= 255:
+            raise UsageError(f"cannot fill with {value}: a byte is 0 to 255")
+        self._do(lambda: _native.fill(dst, value, nbytes), stream, nbytes)
+
+    def export_memory(self, memory: Memory) -> bytes:
+        """See `Device.export_memory`."""
+        if self._allocated.get(memory.address) != memory.nbytes:
+            raise UsageError(f"memory at {memory.address:#x} was not allocated by this device")
+        return self._segment.handle(memory.address, memory.nbytes).pack()
+
+    def import_memory(self, handle: bytes) -> Memory:
+        """See `Device.import_memory`."""
+        parsed = Handle.unpack(handle)
+        address = segment.map_foreign(parsed) + parsed.offset
+        with self._lock:
+            self._imported.setdefault(address, []).append(parsed)
+        return Memory(address, parsed.nbytes, self)
+
+    def create_stream(self) -> Stream:
+        """See `Device.create_stream`."""
+        stream = HostStream()
+        self._streams.append(stream)
+        return stream
+
+    def create_event(self) -> Event:
+        """See `Device.create_event`."""
+        return HostEvent()
+
+    def create_executor(self, membership: Membership) -> Executor:
+        """See `Device.create_executor`."""
+        return connect(membership, self._settings)
+
+    def close(self) -> None:
+        """See `Device.close`."""
+        for stream in self._streams:
+            stream.close()
+        self._streams.clear()
+        with self._lock:
+            for address in self._allocated:
+                self._segment.free(address)
+            self._allocated.clear()
+            for handles in self._imported.values():
+                for handle in handles:
+                    segment.unmap_foreign(handle)
+            self._imported.clear()
+
+    def _do(self, work: Callable[[], None], stream: Stream | None, nbytes: int) -> None:
+        if nbytes < 0:
+            raise UsageError(f"a range of {nbytes} bytes")
+        if stream is None:
+            work()
+        elif isinstance(stream, HostStream):
+            stream.enqueue(work)
+        else:
+            raise UsageError(f"a stream of the host device is needed, not {type(stream).__name__}")
+
+
+def cpu_name() -> str:
+    """What the kernel calls this machine's CPU."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else os.uname().machine

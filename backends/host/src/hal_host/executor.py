@@ -1,0 +1,227 @@
+"""The host's executor: a group's lanes in shared memory, and the native code that runs plans on them.
+
+Each member contributes one block of its shared memory. It holds its part of the group's lane and of one lane for each
+ordered pair of members, which carry `send` and `recv`. A lane's part is its control block, counters and scratch.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Callable
+
+from hal.interface.errors import UsageError
+from hal.interface.executor import Call, Executable, Executor, Membership
+from hal.plan.lower import Program
+from hal_host import _native, report, segment
+from hal_host.heap import PAGE
+from hal_host.segment import Handle, Segment
+from hal_host.settings import HostSettings
+
+PAIR_SCRATCH = 1 << 20
+"""Scratch of a pair's lane, both halves, on each side."""
+
+_Place = struct.Struct("<QQ")
+
+
+class HostExecutable(Executable):
+    """A collective bound to a lane."""
+
+    def __init__(self, lane: _native.Lane, ranks: tuple[int, ...], call: Call, any_: Program, mapped: Program | None):
+        self._lane = lane
+        self._ranks = ranks
+        self._programs = (any_, mapped)
+        self._operation = call.collective.label
+        self.native = _native.Executable(
+            lane,
+            call.collective,
+            call.dtype,
+            call.op,
+            call.root,
+            call.count,
+            call.plan,
+            _decoded(lane, any_),
+            None if mapped is None else _decoded(lane, mapped),
+        )
+
+    def run(self, src: int, src_bytes: int, dst: int, dst_bytes: int, timeout: float) -> None:
+        """See `Executable.run`."""
+        try:
+            status = self.native.run(src, src_bytes, dst, dst_bytes, int(timeout * 1e9))
+        except RuntimeError as error:
+            raise UsageError(str(error), rank=self._ranks[self._lane.rank], operation=self._operation) from None
+        if status:
+            self.fail(status)
+
+    def fail(self, status: int) -> None:
+        """Raise what a native status other than 0 stands for."""
+        if status == 1:
+            raise report.disagreement(self._lane, self._ranks)
+        chosen = self._programs[1] if self.native.ran_mapped and self._programs[1] else self._programs[0]
+        raise report.failure(self._lane, chosen.plan, self._ranks, self._operation)
+
+
+class HostExecutor(Executor):
+    """Runs plans for one rank on one lane."""
+
+    def __init__(
+        self, lane: _native.Lane, ranks: tuple[int, ...], settings: HostSettings, group: Group | None = None
+    ) -> None:
+        self.lane = lane
+        self.rank = lane.rank
+        self.size = lane.size
+        self._ranks = ranks
+        self._settings = settings
+        self._group = group
+        self._pairs: dict[tuple[int, int], HostExecutor] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def scratch_bytes(self) -> int:
+        """See `Executor.scratch_bytes`."""
+        return self.lane.scratch_bytes
+
+    def load(self, call: Call, program: Program, mapped: Program | None = None) -> HostExecutable:
+        """See `Executor.load`."""
+        return HostExecutable(self.lane, self._ranks, call, program, mapped)
+
+    def pair(self, sender: int, receiver: int) -> HostExecutor:
+        """See `Executor.pair`."""
+        if self._group is None:
+            raise UsageError("the executor of a pair has no pairs of its own")
+        if sender == receiver or self.rank not in (sender, receiver) or not 0 <= min(sender, receiver) < self.size:
+            raise UsageError(f"rank {self.rank} has no channel from rank {sender} to rank {receiver}", rank=self.rank)
+        with self._lock:
+            key = (sender, receiver)
+            if key not in self._pairs:
+                lane = self._group.pair_lane(sender, receiver)
+                ranks = (self._ranks[sender], self._ranks[receiver])
+                self._pairs[key] = HostExecutor(lane, ranks, self._settings)
+            return self._pairs[key]
+
+    def is_mapped(self, address: int, nbytes: int) -> bool:
+        """See `Executor.is_mapped`."""
+        arena = segment.own(self._settings.segment_size).arena
+        return arena.base <= address and address + nbytes <= arena.base + arena.nbytes
+
+    def abort(self) -> None:
+        """See `Executor.abort`."""
+        self._each(lambda lane: lane.fail(report.Failure.ABORTED, lane.rank))
+
+    def close(self) -> None:
+        """See `Executor.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._group is not None:
+            self._group.leave(self.lane, list(self._pairs.values()))
+
+    def _each(self, act: Callable[[_native.Lane], None]) -> None:
+        """Do something to this lane and to all of its pairs' lanes, those not used yet included."""
+        act(self.lane)
+        if self._group is not None:
+            for other in range(self.size):
+                if other != self.rank:
+                    act(self.pair(self.rank, other).lane)
+                    act(self.pair(other, self.rank).lane)
+
+
+class Group:
+    """A group's shared memory as one member sees it: where each member's block lies, mapped here."""
+
+    def __init__(self, membership: Membership, settings: HostSettings) -> None:
+        self.rank, self.size = membership.rank, membership.size
+        self.settings = settings
+        self.segment: Segment = segment.own(settings.segment_size)
+        self.scratch = settings.scratch_size // 2 // PAGE * PAGE
+        self.main_bytes = _pages(_native.lane_bytes(self.size, self.scratch))
+        self.pair_bytes = _pages(_native.lane_bytes(2, PAIR_SCRATCH // 2))
+        nbytes = self.main_bytes + 2 * self.size * self.pair_bytes
+        self.block = self.segment.allocate(nbytes, zero=True)
+        own = self.segment.handle(self.block, nbytes)
+        self.handles = [Handle.unpack(h) for h in membership.exchange(own.pack())]
+        if len({h.nbytes for h in self.handles}) > 1:
+            sizes = ", ".join(
+                f"rank {r}: {h.nbytes}" for r, h in zip(membership.world_ranks, self.handles, strict=True)
+            )
+            raise UsageError(f"ranks differ in host.scratch_size; bytes of their blocks are {sizes}")
+        self.bases = [segment.map_foreign(h) for h in self.handles]
+        # nobody goes on, and perhaps ends, before all have mapped its memory
+        membership.exchange(b"")
+
+    def lane(self) -> _native.Lane:
+        """The lane of all members."""
+        return self._lane(self.rank, range(self.size), [0] * self.size, self.scratch)
+
+    def pair_lane(self, sender: int, receiver: int) -> _native.Lane:
+        """The lane from one member to another."""
+        places = [
+            self.main_bytes + (2 * receiver) * self.pair_bytes,
+            self.main_bytes + (2 * sender + 1) * self.pair_bytes,
+        ]
+        return self._lane(int(self.rank == receiver), [sender, receiver], places, PAIR_SCRATCH // 2)
+
+    def _lane(self, rank: int, members: list[int] | range, places: list[int], scratch: int) -> _native.Lane:
+        ends = [
+            (self.bases[m] + self.handles[m].offset + place, self.bases[m], self.handles[m].pid)
+            for m, place in zip(members, places, strict=True)
+        ]
+        return _native.Lane(rank, ends, self.segment.arena.nbytes, scratch, 0, self.settings.spin, self.settings.yields)
+
+    def leave(self, lane: _native.Lane, pairs: list[HostExecutor]) -> None:
+        """Leave; the memory is freed once nobody uses it, at the latest with the process."""
+        for pair in pairs:
+            pair.lane.leave()
+        lane.leave()
+        with _leaving_lock:
+            _leaving.append((self, lane))
+        sweep()
+
+    def free(self) -> None:
+        """Unmap the others' memory and free the own."""
+        for handle in self.handles:
+            segment.unmap_foreign(handle)
+        self.segment.free(self.block)
+
+
+_leaving: list[tuple[Group, _native.Lane]] = []
+"""Groups that this process has left and whose memory other members may still read."""
+_leaving_lock = threading.Lock()
+
+
+def sweep() -> None:
+    """Free the memory of groups that every member has left."""
+    with _leaving_lock:
+        done = [entry for entry in _leaving if entry[1].left()]
+        _leaving[:] = [entry for entry in _leaving if entry not in done]
+    for group, _ in done:
+        group.free()
+
+
+def connect(membership: Membership, settings: HostSettings) -> HostExecutor:
+    """Set up a group with its other members."""
+    sweep()
+    group = Group(membership, settings)
+    return HostExecutor(group.lane(), membership.world_ranks, settings, group)
+
+
+def _decoded(lane: _native.Lane, program: Program) -> _native.Program:
+    if program.scratch_bytes > lane.scratch_bytes:
+        raise UsageError(
+            f"plan {program.plan.name!r} needs {program.scratch_bytes} bytes of scratch, a launch has "
+            f"{lane.scratch_bytes}: host.scratch_size sets twice as much"
+        )
+    return _native.Program(
+        lane,
+        program.blocks,
+        program.semaphores,
+        program.dtype,
+        program.channel_slots,
+        program.maps_input,
+        program.maps_output,
+    )
+
+
+def _pages(nbytes: int) -> int:
+    return -(-nbytes // PAGE) * PAGE

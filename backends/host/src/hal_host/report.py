@@ -1,0 +1,133 @@
+"""What a failed launch says: the errors that all ranks raise alike, built from what each rank left in shared memory."""
+
+from __future__ import annotations
+
+import enum
+
+from hal.interface.dtypes import DType, ReduceOp
+from hal.interface.errors import HalError, PeerFailure, StallTimeout, UsageError
+from hal.plan.collective import Collective
+from hal.plan.model import Plan
+from hal.plan.text import describe, numbered, path_text
+from hal_host import _native
+
+NO_ROOT = -1
+
+
+class Failure(enum.IntEnum):
+    """Why a group cannot go on; the codes are those of the native part."""
+
+    NONE = 0
+    STALL = 1
+    PEER_DIED = 2
+    ABORTED = 3
+
+
+class Waiting(enum.IntEnum):
+    """What a block stands at; the codes are those of the native part."""
+
+    RUNNING = 0
+    SIGNAL = 1
+    ARRIVAL = 2
+    PACKET = 3
+    BARRIER = 4
+    SEMAPHORE = 5
+    DONE = 6
+
+
+def disagreement(lane: _native.Lane, ranks: tuple[int, ...]) -> UsageError:
+    """The error for ranks that call different things: who said what, those that agree together."""
+    said: dict[str, list[int]] = {}
+    for rank, call in zip(ranks, lane.calls(), strict=True):
+        if call is not None:
+            said.setdefault(_call_text(*call), []).append(rank)
+    if len(said) == 1:
+        (text, _), plans = said.popitem(), [f"{c[5]:016x}" for c in lane.calls() if c is not None]
+        return UsageError(
+            f"ranks choose different algorithms for {text} (plans {', '.join(sorted(set(plans)))}): "
+            "their configurations differ",
+            rank=ranks[lane.rank],
+        )
+    lines = [f"{_ranks_text(who)}: {text}" for text, who in said.items()]
+    return UsageError("ranks disagree on what they call\n  " + "\n  ".join(lines), rank=ranks[lane.rank])
+
+
+def failure(lane: _native.Lane, plan: Plan | None, ranks: tuple[int, ...], operation: str) -> HalError:
+    """The error for a lane that has failed, with where each rank stood."""
+    kind, member, launch = lane.failure()
+    who = {"rank": ranks[lane.rank], "operation": operation}
+    if kind == Failure.ABORTED:
+        return PeerFailure(f"the communicator was aborted by rank {ranks[member]}", peer=ranks[member], **who)  # type: ignore[arg-type]
+    report = "\n  ".join(_stands(lane, plan, ranks, launch))
+    if kind == Failure.PEER_DIED:
+        what = f"rank {ranks[member]} has died or left the group\n  {report}"
+        return PeerFailure(what, peer=ranks[member], **who)  # type: ignore[arg-type]
+    what = f"a deadline passed on rank {ranks[member]} while it waited for others\n  {report}"
+    return StallTimeout(what, **who)  # type: ignore[arg-type]
+
+
+def _stands(lane: _native.Lane, plan: Plan | None, ranks: tuple[int, ...], launch: int) -> list[str]:
+    lines = []
+    for member, (state, entries) in enumerate(lane.reports(launch)):
+        name = f"rank {ranks[member]}"
+        match state:
+            case "dead":
+                lines.append(f"{name}: its process has ended")
+            case "absent":
+                lines.append(f"{name}: has not entered this call")
+            case "silent":
+                lines.append(f"{name}: has left this call, or does not answer")
+            case _ if not entries:
+                lines.append(f"{name}: waits for all ranks to arrive")
+            case _:
+                for waiting, block, position, channel, peer, expected, seen in entries:
+                    at = f"{name}, block {block}" if block >= 0 else name
+                    what = _waits(Waiting(waiting), channel, peer, ranks, expected, seen)
+                    where = (
+                        "" if plan is None or position < 0 else f", at {_instruction(plan, member, block, position)}"
+                    )
+                    lines.append(f"{at}{where}: {what}")
+    return lines
+
+
+def _waits(waiting: Waiting, channel: int, peer: int, ranks: tuple[int, ...], expected: int, seen: int) -> str:
+    other = ranks[peer] if 0 <= peer < len(ranks) else None
+    match waiting:
+        case Waiting.SIGNAL:
+            return f"waits on channel {channel} for rank {other}: expected {expected} signals, seen {seen}"
+        case Waiting.ARRIVAL:
+            return f"waits for rank {other} to enter this call"
+        case Waiting.PACKET:
+            return f"waits for packets in the scratch of rank {other}: expected {expected}, seen {seen}"
+        case Waiting.BARRIER:
+            return f"waits at barrier {channel}: expected {expected} blocks, seen {seen}"
+        case Waiting.SEMAPHORE:
+            return f"waits for semaphore {channel}: expected {expected}, seen {seen}"
+        case Waiting.DONE:
+            return "done"
+        case Waiting.RUNNING:
+            return "running"
+
+
+def _instruction(plan: Plan, member: int, block: int, position: int) -> str:
+    rank = plan.ranks[member]
+    if not 0 <= block < len(rank.blocks):
+        return "an unknown block"
+    for number, (path, instruction) in enumerate(numbered(rank.blocks[block])):
+        if number == position:
+            return f"instruction {path_text(path)} «{describe(instruction, rank.channels)}»"
+    return "an unknown instruction"
+
+
+def _call_text(collective: int, dtype: int, op: int, root: int, count: int, plan: int) -> str:
+    what = Collective(collective)
+    parts = [] if what is Collective.BARRIER else [f"{count} elements of {DType(dtype).label}"]
+    if what.reduces:
+        parts.append(f"op {ReduceOp(op).label}")
+    if root != NO_ROOT:
+        parts.append(f"root {root}")
+    return f"{what.label}({', '.join(parts)})"
+
+
+def _ranks_text(ranks: list[int]) -> str:
+    return f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))}"

@@ -1,0 +1,21 @@
+"""The `host` section of the configuration."""
+
+from __future__ import annotations
+
+import attrs
+
+from hal.config import kinds, setting
+
+
+@attrs.frozen
+class HostSettings:
+    """How the host backend uses memory and waits."""
+
+    segment_size: int = setting(
+        "64G", kinds.size(at_least=1 << 24), "address space for a process's shared memory; pages count once touched"
+    )
+    scratch_size: int = setting(
+        "4M", kinds.size(at_least=1 << 16), "scratch of a communicator on each rank, half of it for one launch"
+    )
+    spin: int = setting(20, kinds.integer(), "pauses of a waiting rank before it yields its processor")
+    yields: int = setting(100, kinds.integer(), "yields of a waiting rank before it sleeps")

@@ -1,0 +1,43 @@
+"""Algorithms: functions that build plans for the collectives, and the register by which they are found.
+
+One module a collective holds the algorithms in which all ranks deal with each other at once; `ring`, `tree` and
+`doubling` hold those of that shape, for all collectives. Importing this package registers all of them.
+"""
+
+from hal_collectives.algorithms import (
+    all_gather,
+    all_reduce,
+    all_to_all,
+    barrier,
+    broadcast,
+    doubling,
+    gather,
+    reduce,
+    reduce_scatter,
+    ring,
+    scatter,
+    send_recv,
+    tree,
+)
+from hal_collectives.algorithms.registry import Algorithm, algorithm, algorithms, get, provide
+
+__all__ = [
+    "Algorithm",
+    "algorithm",
+    "algorithms",
+    "all_gather",
+    "all_reduce",
+    "all_to_all",
+    "barrier",
+    "broadcast",
+    "doubling",
+    "gather",
+    "get",
+    "provide",
+    "reduce",
+    "reduce_scatter",
+    "ring",
+    "scatter",
+    "send_recv",
+    "tree",
+]

@@ -1,0 +1,77 @@
+"""broadcast where all ranks take the message from the root."""
+
+from __future__ import annotations
+
+from hal.plan.builder import PlanBuilder
+from hal.plan.model import Plan
+from hal_collectives.algorithms.meeting import meet
+from hal_collectives.algorithms.registry import algorithm
+from hal_collectives.algorithms.staging import STREAM_SLOTS, consume, produce, unit_for
+
+
+@algorithm(
+    "broadcast",
+    name="publish",
+    description="the root publishes the message in its scratch and goes on; all others copy it",
+)
+def publish(size: int, root: int) -> Plan:
+    """One message delay; the root does not wait."""
+    p = PlanBuilder("broadcast", name="publish", ranks=size, root=root)
+    source = p.ranks[root]
+    for rank in p.ranks:
+        block = rank.block()
+        if rank is not source:
+            block.wait([source])
+            block.copy(rank.output[0], source.scratch[0])
+        elif rank.others:
+            block.copy([rank.scratch[0], rank.output[0]], rank.input[0])
+            block.signal(rank.others)
+        else:
+            block.copy(rank.output[0], rank.input[0])
+    return p.build()
+
+
+@algorithm(
+    "broadcast",
+    name="direct_mapped",
+    description="all others read the root's input; the root waits until they have",
+    mapped=True,
+)
+def direct_mapped(size: int, root: int) -> Plan:
+    """One copy a rank."""
+    p = PlanBuilder("broadcast", name="direct_mapped", ranks=size, root=root)
+    source = p.ranks[root]
+    for rank in p.ranks:
+        block = rank.block()
+        if rank is not source:
+            block.wait([source])
+            block.copy(rank.output[0], source.input[0])
+            block.signal([source])
+            continue
+        meet(block)
+        # last, since in place this writes what the others read
+        block.copy(rank.output[0], rank.input[0])
+    return p.build()
+
+
+@algorithm(
+    "broadcast",
+    name="staged",
+    description="a stream of pieces from the root's bounded scratch, for any length",
+)
+def staged(size: int, root: int) -> Plan:
+    """The root may be some pieces ahead of the slowest."""
+    unit = unit_for(chunks=1, slots=STREAM_SLOTS)
+    p = PlanBuilder("broadcast", name="staged", ranks=size, root=root, scratch_chunk_bytes=STREAM_SLOTS * unit)
+    source = p.ranks[root]
+    for rank in p.ranks:
+        block = rank.block()
+        if rank is not source:
+            with consume(block, [source], unit):
+                block.copy(rank.output[0], source.scratch[0])
+        elif rank.others:
+            with produce(block, rank.others, unit):
+                block.copy([rank.scratch[0], rank.output[0]], rank.input[0])
+        else:
+            block.copy(rank.output[0], rank.input[0])
+    return p.build()

@@ -1,0 +1,115 @@
+"""The register of algorithms: what is known of each, and the plans it builds.
+
+An algorithm is a function that builds a plan for a number of ranks, registered by `@algorithm`. What the decorator is
+told is what a caller needs for choosing: which rank counts it serves, what it demands of the buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from hal.interface.errors import UsageError, unknown_name
+from hal.plan.collective import Collective
+from hal.plan.model import Plan
+
+Builder = Callable[..., Plan]
+"""Builds the plan for `(size)` ranks, or for `(size, root)` where the collective has a root."""
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One way to do a collective, for every rank count that it claims."""
+
+    collective: str
+    name: str
+    description: str
+    mapped: bool
+    """Whether it reaches inputs or outputs of other ranks directly, so that all buffers must be registered memory."""
+    variable: bool
+    """Whether its plans also serve the variable-count form (`all_gather_v` and so on), by an explicit layout."""
+    in_place: bool
+    """Whether it is right where output and input share memory."""
+    ranks: str
+    """The rank counts it claims, in words."""
+    claims: Callable[[int], bool]
+    builder: Builder
+
+    def supports(self, size: int) -> bool:
+        """Whether it serves a group of `size` ranks."""
+        return size >= 1 and self.claims(size)
+
+    def build(self, size: int, root: int | None = None) -> Plan:
+        """The plan for `size` ranks, always the same object for the same arguments.
+
+        `root` is given for the collectives that have one, and for these alone. `UsageError` where the rank count is
+        not among those claimed, or the root is missing, superfluous or not a rank.
+        """
+        what = f"algorithm {self.name!r} of {self.collective}"
+        if not self.supports(size):
+            raise UsageError(f"{what} serves {self.ranks}, not {size}")
+        if Collective.of(self.collective).rooted:
+            if root is None or not 0 <= root < size:
+                raise UsageError(f"{what} needs a root of 0 to {size - 1}, not {root}")
+        elif root is not None:
+            raise UsageError(f"{what} has no root, but root {root} was given")
+        return _built(self, size, root)
+
+
+@cache
+def _built(algorithm: Algorithm, size: int, root: int | None) -> Plan:
+    return algorithm.builder(size) if root is None else algorithm.builder(size, root)
+
+
+_REGISTER: dict[str, dict[str, Algorithm]] = {}
+
+
+def algorithm(
+    collective: str | Collective,
+    *,
+    name: str,
+    description: str,
+    mapped: bool = False,
+    variable: bool = False,
+    in_place: bool = True,
+    ranks: str = "any number of ranks",
+    claims: Callable[[int], bool] = lambda size: True,
+) -> Callable[[Builder], Builder]:
+    """Register the decorated function as an algorithm; see `Algorithm` for what the arguments say.
+
+    `UsageError` where the collective has one of this name already.
+    """
+    label = Collective.of(collective).label
+
+    def register(builder: Builder) -> Builder:
+        known = _REGISTER.setdefault(label, {})
+        if name in known:
+            raise UsageError(f"{label} has an algorithm {name!r} already")
+        known[name] = Algorithm(label, name, description, mapped, variable, in_place, ranks, claims, builder)
+        return builder
+
+    return register
+
+
+def algorithms(collective: str | Collective) -> list[Algorithm]:
+    """All algorithms of a collective, in the order of registration.
+
+    For a variable-count form, those of its uniform collective that serve it.
+    """
+    asked = Collective.of(collective)
+    found = _REGISTER.get(asked.uniform.label, {}).values()
+    return [a for a in found if a.variable or asked is asked.uniform]
+
+
+def get(collective: str | Collective, name: str) -> Algorithm:
+    """The algorithm of that name; `UsageError`, with the nearest name, where there is none."""
+    found = {a.name: a for a in algorithms(collective)}
+    if name not in found:
+        raise UsageError(unknown_name(f"algorithm of {Collective.of(collective).label}", name, found))
+    return found[name]
+
+
+def provide() -> Iterable[Algorithm]:
+    """Every registered algorithm; the entry point of the group `hal.algorithms`."""
+    return [a for known in _REGISTER.values() for a in known.values()]

@@ -1,0 +1,78 @@
+"""send_recv: rank 0 sends its input to rank 1."""
+
+from __future__ import annotations
+
+from hal.plan.builder import PlanBuilder
+from hal.plan.model import Plan
+from hal_collectives.algorithms.registry import algorithm
+from hal_collectives.algorithms.staging import STREAM_SLOTS, consume, produce, unit_for
+
+RANKS = "2 ranks"
+
+
+def two(size: int) -> bool:
+    """Whether these are the two ranks that a message needs."""
+    return size == 2
+
+
+@algorithm(
+    "send_recv",
+    name="publish",
+    description="the sender publishes the message in its scratch and goes on; the receiver copies it",
+    ranks=RANKS,
+    claims=two,
+)
+def publish(size: int) -> Plan:
+    """One message delay; the sender does not wait."""
+    p = PlanBuilder("send_recv", name="publish", ranks=size)
+    sender, receiver = p.ranks
+    block = sender.block()
+    block.copy(sender.scratch[0], sender.input[0])
+    block.signal([receiver])
+    block = receiver.block()
+    block.wait([sender])
+    block.copy(receiver.output[0], sender.scratch[0])
+    return p.build()
+
+
+@algorithm(
+    "send_recv",
+    name="direct_mapped",
+    description="the receiver reads the sender's input; the sender waits until it has",
+    mapped=True,
+    ranks=RANKS,
+    claims=two,
+)
+def direct_mapped(size: int) -> Plan:
+    """One copy; the sender's input is in use until the receiver has come."""
+    p = PlanBuilder("send_recv", name="direct_mapped", ranks=size)
+    sender, receiver = p.ranks
+    block = sender.block()
+    block.signal([receiver])
+    block.wait([receiver])
+    block = receiver.block()
+    block.wait([sender])
+    block.copy(receiver.output[0], sender.input[0])
+    block.signal([sender])
+    return p.build()
+
+
+@algorithm(
+    "send_recv",
+    name="staged",
+    description="a stream of pieces through bounded scratch, for any length",
+    ranks=RANKS,
+    claims=two,
+)
+def staged(size: int) -> Plan:
+    """The sender may be some pieces ahead."""
+    unit = unit_for(chunks=1, slots=STREAM_SLOTS)
+    p = PlanBuilder("send_recv", name="staged", ranks=size, scratch_chunk_bytes=STREAM_SLOTS * unit)
+    sender, receiver = p.ranks
+    block = sender.block()
+    with produce(block, [receiver], unit):
+        block.copy(sender.scratch[0], sender.input[0])
+    block = receiver.block()
+    with consume(block, [sender], unit):
+        block.copy(receiver.output[0], sender.scratch[0])
+    return p.build()

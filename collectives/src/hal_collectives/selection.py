@@ -1,0 +1,111 @@
+"""Which algorithm a call uses: the one that the user pinned, or else that of a table.
+
+Table and pins have one form: for each collective a name, or rules of which the first that fits is taken (`ranks`,
+`max_bytes`, `algorithm`). Sizes are those of nccl-tests: the bytes of the larger buffer, `count * itemsize` of it.
+All ranks find the same answer, since it depends on nothing but what they agree on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+from hal.config import AlgorithmRule, Algorithms, kinds
+from hal.config.algorithms import algorithm_choice
+from hal.config.document import parse
+from hal.interface.errors import ConfigError, UsageError, unknown_name
+from hal.plan.collective import Collective
+from hal_collectives.algorithms import Algorithm, algorithms, get
+
+DEFAULT_TABLE = "selection.yaml"
+
+
+@dataclass(frozen=True)
+class SelectionTable:
+    """For each collective its rules, in the order in which they are tried."""
+
+    rules: Mapping[str, Sequence[AlgorithmRule]]
+    label: str
+    """What messages call the table: its file name."""
+
+    @classmethod
+    def parse(cls, content: bytes, label: str) -> SelectionTable:
+        """The table in the YAML text `content`; `ConfigError` naming line, problem and what is allowed."""
+        document = parse(content, label)
+        if not isinstance(document.data, dict):
+            raise ConfigError(f"{label}:1: a selection table is a mapping from collectives to rules")
+        known = [c.label for c in Collective if c is c.uniform and algorithms(c)]
+        read_rules = algorithm_choice()
+        table: dict[str, Sequence[AlgorithmRule]] = {}
+        for collective, raw in document.data.items():
+            where = f"{label}:{document.line((collective,))}"
+            if collective not in known:
+                raise ConfigError(f"{where}: {unknown_name('collective', collective, known)}")
+            try:
+                table[collective] = read_rules(raw)
+                for rule in table[collective]:
+                    get(collective, rule.algorithm)
+            except kinds.BadValue as error:
+                path, problem = error.problems[0]
+                raise ConfigError(f"{label}:{document.line((collective, *path))}: {collective}: {problem}") from None
+            except ValueError as error:
+                raise ConfigError(f"{where}: {collective}: {error}") from None
+        return cls(table, label)
+
+
+@lru_cache(maxsize=1)
+def default_table() -> SelectionTable:
+    """The table that comes with this package."""
+    content = (resources.files("hal_collectives") / DEFAULT_TABLE).read_bytes()
+    return SelectionTable.parse(content, DEFAULT_TABLE)
+
+
+def choose(
+    collective: str | Collective,
+    size: int,
+    nbytes: int,
+    *,
+    mapped: bool,
+    in_place: bool = False,
+    pins: Algorithms | None = None,
+    table: SelectionTable | None = None,
+) -> Algorithm:
+    """The algorithm for a call of `nbytes` bytes on `size` ranks.
+
+    `mapped` says that the buffers of every rank are registered memory, `in_place` that output and input share memory
+    on any rank. A variable-count form is chosen by the rules and pins of its uniform collective.
+
+    A rule of `pins` that fits comes first. It is passed over where its algorithm cannot serve these buffers: it reaches
+    others' buffers and these are not mapped, it is not made for in place, or not for variable counts; the table then
+    decides. `UsageError` where a pinned algorithm does not exist or does not serve so many ranks, and where no rule of
+    the table fits.
+    """
+    asked = Collective.of(collective)
+    uniform = asked.uniform.label
+
+    def allowed(algorithm: Algorithm) -> bool:
+        return (
+            (mapped or not algorithm.mapped)
+            and (algorithm.in_place or not in_place)
+            and (algorithm.variable or asked is asked.uniform)
+        )
+
+    for rule in getattr(pins, uniform, None) or ():
+        if rule.fits(nbytes, size):
+            pinned = get(uniform, rule.algorithm)
+            if not pinned.supports(size):
+                raise UsageError(f"pinned for {uniform}: {pinned.name!r} serves {pinned.ranks}, not {size}")
+            if allowed(pinned):
+                return pinned
+            break
+    table = table or default_table()
+    for rule in table.rules.get(uniform, ()):
+        candidate = get(uniform, rule.algorithm)
+        if rule.fits(nbytes, size) and candidate.supports(size) and allowed(candidate):
+            return candidate
+    kind = "mapped" if mapped else "plain"
+    raise UsageError(
+        f"{table.label} has no algorithm for {asked.label} of {nbytes} bytes on {size} ranks with {kind} buffers"
+    )

@@ -1,0 +1,86 @@
+"""The executor: how a device runs the collectives of a group. One for each rank of a group."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hal.plan.collective import Collective
+from hal.plan.lower import Program
+
+
+@dataclass(frozen=True)
+class Membership:
+    """A rank's place in a group, and how it reaches the others while the group is set up."""
+
+    rank: int
+    size: int
+    exchange: Callable[[bytes], list[bytes]]
+    """Gives these bytes to all members and returns everybody's, by rank. Has a deadline. Every member calls it as
+    often as the others do."""
+    world_ranks: tuple[int, ...]
+    """For each member its rank in the job, for messages."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a rank calls. An executor compares it among the ranks before any of them returns."""
+
+    collective: Collective
+    dtype: int
+    op: int
+    root: int
+    count: int
+    plan: int
+    """The first 8 bytes of a digest over the plans that may run."""
+
+
+class Executable(abc.ABC):
+    """A collective bound to a group, an element count and a type: what a call runs."""
+
+    @abc.abstractmethod
+    def run(self, src: int, src_bytes: int, dst: int, dst_bytes: int, timeout: float) -> None:
+        """Run it, on buffers at these addresses (0 where a buffer has no bytes), and return when this rank is done.
+
+        The buffers must hold what the layout says; the caller has checked that. They may be changed as soon as this
+        returns. Ranks launch the same executables in the same order. Raises on every rank alike: `UsageError` where
+        ranks call different things (the group stays usable, outputs are undefined), `StallTimeout` when a rank's
+        deadline passes, `PeerFailure` when a rank dies; after these two the group is unusable.
+        """
+
+
+class Executor(abc.ABC):
+    """Runs plans for one rank of a group."""
+
+    rank: int
+    size: int
+
+    @property
+    @abc.abstractmethod
+    def scratch_bytes(self) -> int:
+        """Scratch that one launch may use, on each rank."""
+
+    @abc.abstractmethod
+    def load(self, call: Call, program: Program, mapped: Program | None = None) -> Executable:
+        """Bind a program. `mapped` is run in its place where the buffers it reaches are mapped on every rank."""
+
+    @abc.abstractmethod
+    def pair(self, sender: int, receiver: int) -> Executor:
+        """The executor for messages from one member to another, this rank being one of them.
+
+        It has two ranks, the sender 0 and the receiver 1, and runs independently of this executor. No communication
+        is needed to make it.
+        """
+
+    @abc.abstractmethod
+    def is_mapped(self, address: int, nbytes: int) -> bool:
+        """Whether other members can reach this memory directly."""
+
+    @abc.abstractmethod
+    def abort(self) -> None:
+        """Make calls of all members raise `PeerFailure`, now and later. From any thread."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Leave the group. Later calls raise; the other members' current calls do too. Closing twice is allowed."""

@@ -1,0 +1,116 @@
+"""Where the operands of instructions lie and how long they are, in one call of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hal.interface.errors import PlanError
+from hal.plan.layout import Layout
+from hal.plan.model import BufferKind, Loop, Move, Plan, Post, Span
+from hal.reference.memory import Place
+
+
+@dataclass(frozen=True)
+class Window:
+    """The piece of a loop that an instruction inside it works on."""
+
+    loop: Loop
+    piece: int
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What a move or a post does in one piece: `length` bytes from all sources to all destinations."""
+
+    sources: tuple[Place, ...]
+    targets: tuple[Place, ...]
+    length: int
+
+
+class Operands:
+    """Finds the operands of a plan's instructions by a layout."""
+
+    def __init__(self, plan: Plan, layout: Layout) -> None:
+        self._plan = plan
+        self._layout = layout
+        self.pieces: dict[int, int] = self._count_pieces()
+        """For each unit, how many pieces the loops of this unit run."""
+
+    def transfer(self, rank: int, instruction: Move | Post, window: Window | None, at: str) -> Transfer:
+        """What `rank` does at a move or post, whose place in the plan `at` tells; `PlanError` where it cannot be."""
+        sources, targets = self._spans(rank, instruction)
+        whole = self._length(sources + targets, at)
+        length = whole
+        if window is not None:
+            unit = window.loop.unit
+            length = max(0, min(whole - window.piece * unit, unit))
+
+        def places(spans: Sequence[tuple[Sequence[int], Span]]) -> tuple[Place, ...]:
+            return tuple(place for owners, span in spans for place in self._places(owners, span, whole, window, at))
+
+        return Transfer(places(sources), places(targets), length)
+
+    def _spans(self, rank: int, instruction: Move | Post) -> tuple[list[tuple[Sequence[int], Span]], ...]:
+        """Sources and destinations, each with the ranks in whose memory it lies."""
+        channels = self._plan.ranks[rank].channels
+        if isinstance(instruction, Post):
+            return [((rank,), instruction.src)], [(channels[instruction.channel].peers, instruction.dst)]
+
+        def owned(span: Span) -> tuple[Sequence[int], Span]:
+            if span.switch is not None:
+                return channels[span.switch].peers, span
+            return (rank if span.peer is None else span.peer,), span
+
+        return [owned(s) for s in instruction.src], [owned(s) for s in instruction.dst]
+
+    def _length(self, operands: Sequence[tuple[Sequence[int], Span]], at: str) -> int:
+        """The common length of the input and output operands."""
+        try:
+            lengths = {
+                self._layout.extent(owner, span)[1]
+                for owners, span in operands
+                if not _is_scratch(span)
+                for owner in owners
+            }
+        except PlanError as error:
+            raise PlanError(f"plan {self._plan.name!r}, {at}: {error.message}") from None
+        if len(lengths) != 1:
+            listed = ", ".join(map(str, sorted(lengths)))
+            raise PlanError(f"plan {self._plan.name!r}, {at}: operands differ in length ({listed} bytes)")
+        return lengths.pop()
+
+    def _places(self, owners: Sequence[int], span: Span, whole: int, window: Window | None, at: str) -> list[Place]:
+        if not _is_scratch(span):
+            skipped = 0 if window is None else window.piece * window.loop.unit
+            return [Place(r, span.buffer, self._layout.extent(r, span)[0] + skipped) for r in owners]
+        chunk = self._layout.scratch_chunk
+        offset, reach = span.index * chunk, whole
+        if window is not None:
+            # a ring of pieces, which begins at the chunk
+            offset += window.piece % window.loop.slots * window.loop.unit
+            reach = min(whole, window.loop.slots * window.loop.unit)
+        if reach > span.size * chunk:
+            room = f"{span.size} scratch chunks of {chunk} bytes"
+            raise PlanError(f"plan {self._plan.name!r}, {at}: {reach} bytes do not fit into {room}")
+        return [Place(r, span.buffer, offset * (2 if span.packet else 1), span.packet) for r in owners]
+
+    def _count_pieces(self) -> dict[int, int]:
+        longest: dict[int, int] = {}
+        for rank, part in enumerate(self._plan.ranks):
+            for number, block in enumerate(part.blocks):
+                for loop in block:
+                    if not isinstance(loop, Loop):
+                        continue
+                    lengths = [longest.get(loop.unit, 0)]
+                    for instruction in loop.body:
+                        if isinstance(instruction, Move | Post):
+                            at = f"rank {rank}, block {number}, in the loop of unit {loop.unit}"
+                            sources, targets = self._spans(rank, instruction)
+                            lengths.append(self._length(sources + targets, at))
+                    longest[loop.unit] = max(lengths)
+        return {unit: -(-length // unit) for unit, length in longest.items()}
+
+
+def _is_scratch(span: Span) -> bool:
+    return span.buffer is BufferKind.SCRATCH
