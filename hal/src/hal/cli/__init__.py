@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hal.cli import doctor, info
+from hal.cli import doctor, info, plan, run
 from hal.cli.group import HalGroup
 from hal.cli.state import State
 
@@ -43,6 +43,8 @@ def _global_options(
 
 info.register(app)
 doctor.register(app)
+run.register(app)
+plan.register(app)
 
 
 def main() -> None:

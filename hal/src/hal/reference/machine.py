@@ -47,7 +47,8 @@ class _Machine:
         while not all(launcher.done for launcher in self.launchers):
             ready = [task for task in self.tasks if task.ready()]
             if not ready:
-                raise Deadlock(self.call.plan.name, [s for task in self.tasks for s in task.pause.stalls()])
+                stalls = [stall for task in self.tasks for stall in task.pause.stalls()]
+                raise Deadlock(self.call.plan.name, sorted(stalls, key=lambda stall: (stall.rank, stall.block)))
             task = choose(ready)
             if task not in ready:
                 raise UsageError(f"the schedule chose {task!r}, which cannot go on: allowed are those it was given")

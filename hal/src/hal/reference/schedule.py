@@ -14,8 +14,8 @@ Choose = Callable[[Sequence[Task]], Task]
 Schedule = int | Choose | None
 """None for turns, a seed for a random schedule, or a function that chooses."""
 
-CHANGES = 0.1
-"""How often a random schedule gives the task it has chosen a new priority."""
+CHANGES = (0.02, 0.2, 0.8)
+"""How often a random schedule gives the task it has chosen a new priority: each schedule has one of these rates."""
 
 
 def chooser(schedule: Schedule) -> Choose:
@@ -40,13 +40,14 @@ def _in_turn() -> Choose:
 def _at_random(seed: int) -> Choose:
     """Random priorities that change now and then: unlike even dice, they let a task fall far behind or run ahead."""
     generator = random.Random(seed)
+    rate = generator.choice(CHANGES)
     priorities: dict[Task, float] = {}
 
     def choose(ready: Sequence[Task]) -> Task:
         for task in ready:
             priorities.setdefault(task, generator.random())
         chosen = max(ready, key=priorities.__getitem__)
-        if generator.random() < CHANGES:
+        if generator.random() < rate:
             priorities[chosen] = generator.random()
         return chosen
 

@@ -1,0 +1,88 @@
+# `make help` lists what there is to do. Every target sets up .venv by itself, and brings it up to date when a
+# dependency, a package's metadata or a native source has changed.
+
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+RUN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+
+# What the caller's shell has set up for other projects stays out.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
+export PATH := $(RUN):$(PATH)
+export PYTHONNOUSERSITE := 1
+
+PIP := $(RUN)/python -m pip --disable-pip-version-check --no-input
+INSTALL := $(PIP) install --quiet --quiet --constraint constraints.txt
+PACKAGES := hal backends/host collectives
+EDITABLE := $(foreach package,$(PACKAGES),--editable ./$(package))
+METADATA := pyproject.toml constraints.txt $(PACKAGES:%=%/pyproject.toml) backends/host/hatch_build.py
+NATIVE := $(shell find backends/host/native -type f)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test test-slow check format docs bench bench-host clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMPS)/native  ## only set up .venv
+
+demo: setup  ## see it work, on this machine
+	@$(RUN)/python examples/demo.py
+
+test: setup  ## the everyday tests, a few minutes; PYTEST="-k name" adds options
+	@$(RUN)/python -m pytest -q $(PYTEST)
+
+test-slow: setup  ## the long tests: the whole matrix, long fuzzing, packaging
+	@$(RUN)/python -m pytest -q -m slow $(PYTEST)
+
+check: setup  ## style (ruff) and types (mypy --strict)
+	@$(RUN)/ruff check --quiet .
+	@$(RUN)/ruff format --quiet --check . || { echo "make check: run 'make format'" >&2; exit 1; }
+	@$(RUN)/mypy
+
+format: setup  ## bring the source into the common format
+	@$(RUN)/ruff check --quiet --fix .
+	@$(RUN)/ruff format --quiet .
+
+docs: setup  ## the documentation, as a site in site/
+	@$(RUN)/mkdocs build --quiet --strict
+	@echo "site/index.html"
+
+bench: setup  ## all_reduce over shared memory, as a table; ARGS="..." replaces the arguments
+	@$(RUN)/hal bench $(or $(ARGS),all_reduce)
+
+bench-host: setup  ## HAL beside other libraries on this machine; ARGS="..." adds arguments
+	@$(RUN)/python -m benchmarks.host $(ARGS)
+
+clean:  ## remove all that was made here, .venv too
+	@rm -rf .venv site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(PACKAGES:%=%/build) $(PACKAGES:%=%/dist) backends/host/src/hal_host/*.so
+	@find $(PACKAGES) tests examples -name __pycache__ -prune -exec rm -rf {} +
+
+# The steps of the set-up. A stamp is touched when its step has succeeded.
+
+$(STAMPS)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "make: Python 3.11 or\
+	 newer is needed, and $(PYTHON) is `$(PYTHON) --version 2>&1`; name another with make PYTHON=..." >&2; exit 1; }
+	@command -v $(CXX) >/dev/null || { echo "make: no C++ compiler: $(CXX) is not there;\
+	 install g++ 11 or newer, or name another with make CXX=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
+	 || { echo "make: $(PYTHON) lacks its C headers (Python.h); install them (python3-dev)" >&2; exit 1; }
+	@echo "[1/3] a Python environment in .venv"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@$(INSTALL) pip
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/packages: $(STAMPS)/python $(METADATA)
+	@echo "[2/3] installing the packages into .venv"
+	@$(INSTALL) --group dev
+	@$(INSTALL) --no-build-isolation $(EDITABLE)
+	@touch $@
+
+$(STAMPS)/native: export CXX := $(CXX)
+$(STAMPS)/native: $(STAMPS)/packages $(NATIVE)
+	@echo "[3/3] compiling the native module"
+	@$(RUN)/python backends/host/hatch_build.py
+	@touch $@

@@ -1,0 +1,7 @@
+"""Collectives for HAL: `init()` gives a `Communicator`, with the habits of torch.distributed and mpi4py."""
+
+from hal_collectives.communicator import Communicator
+from hal_collectives.launch import init, local, run_local
+from hal_collectives.work import Work
+
+__all__ = ["Communicator", "Work", "init", "local", "run_local"]

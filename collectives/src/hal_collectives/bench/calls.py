@@ -1,0 +1,58 @@
+"""How each collective is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import NDArray
+
+from hal.plan.collective import Collective
+from hal_collectives.bench.cases import Case
+from hal_collectives.communicator import Communicator
+
+Array = NDArray[Any]
+
+
+def bind(comm: Communicator, case: Case, source: Array, target: Array, timeout: float | None) -> Callable[[], object]:
+    """The call of one case on these buffers, ready to be repeated; it blocks until the result is there.
+
+    `timeout` (seconds) is the deadline of a call, None for the communicator's own. In place, `source` and `target`
+    are or share the same memory.
+    """
+    wait: dict[str, Any] = {"timeout": timeout}
+    op = case.op.label if case.op is not None else "sum"
+    root = case.root or 0
+    match case.collective:
+        case Collective.ALL_REDUCE:
+            return lambda: comm.all_reduce(source, target, op, **wait)
+        case Collective.REDUCE_SCATTER:
+            return lambda: comm.reduce_scatter(source, target, op, **wait)
+        case Collective.REDUCE:
+            return lambda: comm.reduce(source, target, op, root, **wait)
+        case Collective.ALL_GATHER:
+            return lambda: comm.all_gather(source, target, **wait)
+        case Collective.GATHER:
+            return lambda: comm.gather(source, target, root, **wait)
+        case Collective.BROADCAST:
+            return lambda: comm.broadcast(source, target, root, **wait)
+        case Collective.SCATTER:
+            return lambda: comm.scatter(source, target, root, **wait)
+        case Collective.ALL_TO_ALL:
+            return lambda: comm.all_to_all(source, target, **wait)
+        case Collective.SEND_RECV:
+            return _send_recv(comm, source, target, wait)
+        case _:
+            return lambda: comm.barrier(**wait)
+
+
+def _send_recv(comm: Communicator, source: Array, target: Array, wait: dict[str, Any]) -> Callable[[], object]:
+    """Send to the next rank, receive from the one before, as nccl-tests' sendrecv does."""
+    after, before = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
+
+    def exchange() -> None:
+        sending = comm.send(source, after, async_op=True, **wait)
+        comm.recv(target, before, **wait)
+        sending.wait()
+
+    return exchange

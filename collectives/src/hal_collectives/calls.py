@@ -1,0 +1,115 @@
+"""Preparing a call: which algorithm, which plans, loaded once and kept for the next call of the same shape."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from hal.config import Algorithms
+from hal.interface.dtypes import DType, ReduceOp
+from hal.interface.errors import PlanError
+from hal.interface.executor import Call, Executable, Executor
+from hal.plan.collective import Collective
+from hal.plan.layout import Layout
+from hal.plan.lower import lower
+from hal.plan.model import Plan
+from hal.runtime.group import NO_ROOT, Group
+from hal_collectives.algorithms import Algorithm
+from hal_collectives.selection import choose
+
+KEPT = 4096
+"""Executables kept for each communicator; the one used longest ago goes first."""
+
+Key = tuple[Any, ...]
+
+
+class Calls:
+    """The executables of one communicator."""
+
+    def __init__(self, group: Group, pins: Algorithms | None) -> None:
+        self._group = group
+        self._pins = pins
+        self._kept: OrderedDict[Key, Executable] = OrderedDict()
+
+    def get(
+        self,
+        collective: Collective,
+        count: int,
+        dtype: DType,
+        op: ReduceOp,
+        root: int | None,
+        *,
+        pair: tuple[int, int] | None = None,
+    ) -> Executable:
+        """The executable of a call with equal counts on all ranks; of a message where `pair` is given."""
+        key = (collective, count, dtype, op, root, pair)
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+            return found
+        executor = self._group.executor if pair is None else self._group.executor.pair(*pair)
+        largest = max(max(collective.blocks(executor.size, r, root)) for r in range(executor.size))
+        return self._load(key, executor, collective, count, dtype, op, root, largest * count * dtype.itemsize, None)
+
+    def get_variable(
+        self,
+        collective: Collective,
+        key: bytes,
+        count: int,
+        dtype: DType,
+        op: ReduceOp,
+        root: int | None,
+        layout: Callable[[Plan], Layout],
+    ) -> Executable:
+        """The executable of a variable-count call. `key` tells its counts, `count` is their largest buffer's."""
+        whole = (collective, key, dtype, op, root)
+        found = self._kept.get(whole)
+        if found is not None:
+            self._kept.move_to_end(whole)
+            return found
+        nbytes = count * dtype.itemsize
+        return self._load(whole, self._group.executor, collective, count, dtype, op, root, nbytes, layout)
+
+    def _load(
+        self,
+        key: Key,
+        executor: Executor,
+        collective: Collective,
+        count: int,
+        dtype: DType,
+        op: ReduceOp,
+        root: int | None,
+        nbytes: int,
+        layout: Callable[[Plan], Layout] | None,
+    ) -> Executable:
+        size = executor.size
+        plain = choose(collective, size, nbytes, mapped=False, pins=self._pins)
+        mapped = choose(collective, size, nbytes, mapped=True, pins=self._pins)
+        chosen = [plain] if mapped == plain else [plain, mapped]
+        plans = [a.build(size, root) for a in chosen]
+        self._group.check(plans)
+        programs = [
+            lower(p, executor.rank, layout(p) if layout else Layout.uniform(p, count, dtype.itemsize), dtype, op)
+            for p in plans
+        ]
+        for algorithm, program in zip(chosen, programs, strict=True):
+            if program.scratch_bytes > executor.scratch_bytes:
+                raise PlanError(
+                    f"algorithm {algorithm.name!r} needs {program.scratch_bytes} bytes of scratch for "
+                    f"{collective.label} of {count} elements, a launch has {executor.scratch_bytes}; take another "
+                    f"algorithm or set the backend's scratch_size to {2 * program.scratch_bytes} or more"
+                )
+        call = Call(collective, dtype, op, NO_ROOT if root is None else root, count, _identity(chosen))
+        executable = executor.load(call, *programs)
+        self._kept[key] = executable
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return executable
+
+
+def _identity(chosen: list[Algorithm]) -> int:
+    """A number by which ranks see that they chose the same algorithms."""
+    text = "/".join(a.name for a in chosen)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

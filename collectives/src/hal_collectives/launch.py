@@ -1,0 +1,103 @@
+"""Making communicators: of the job this process belongs to, or of threads of this process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from hal import bootstrap, config
+from hal.bootstrap import Launch, Store, StoreServer
+from hal.interface.errors import PeerFailure, UsageError
+from hal.runtime.group import Group, open_device
+from hal_collectives.communicator import Communicator
+
+T = TypeVar("T")
+
+
+def init(
+    *,
+    config_path: str | os.PathLike[str] | None = None,
+    launch: Launch | None = None,
+    backend: str | None = None,
+    timeout: float | None = None,
+    **overrides: Any,
+) -> Communicator:
+    """The communicator of all ranks of this job; every rank calls it.
+
+    Who this process is comes from `hal run`, torchrun, mpirun or srun, or from `launch`; without a launcher it is a
+    single rank. The backend and all settings come from `hal.yaml` and the environment; `backend`, `timeout` and
+    `overrides` (`bootstrap__timeout=5`: the key with `__` for its dots) replace them.
+    """
+    values = {name.replace("__", "."): value for name, value in overrides.items()}
+    settings = config.load(
+        None if config_path is None else str(config_path), {**values, "backend": backend, "timeout": timeout}
+    )
+    place = launch or bootstrap.detect()
+    store = bootstrap.connect(place, timeout=settings.bootstrap.timeout)
+    try:
+        return connect(store, settings, local_rank=place.local_rank)
+    except BaseException:
+        store.close()
+        raise
+
+
+def connect(store: Store, settings: config.Config, *, local_rank: int = 0, name: str = "world") -> Communicator:
+    """The communicator of all ranks that share `store`, which it then owns and closes."""
+    device = open_device(settings.backend, settings.section(settings.backend))
+    try:
+        group = Group(device, store, tuple(range(store.size)), name=name, timeout=settings.timeout)
+    except BaseException:
+        device.close()
+        raise
+    return Communicator(group, pins=settings.algorithms, local_rank=local_rank, owned=store)
+
+
+@contextlib.contextmanager
+def local(size: int, **overrides: Any) -> Iterator[list[Communicator]]:
+    """Communicators of `size` ranks in this process, each for a thread of its own. `overrides` as of `init`."""
+    if not 1 <= size <= 1024:
+        raise UsageError(f"{size} ranks: 1 to 1024 are allowed in one process")
+    values = {name.replace("__", "."): value for name, value in overrides.items()}
+    settings = config.load(None, values)
+    with StoreServer(size) as server, ThreadPoolExecutor(size, thread_name_prefix="hal-rank") as pool:
+
+        def make(rank: int) -> Communicator:
+            store = Store.connect(server.address, rank=rank, secret=server.secret, timeout=settings.bootstrap.timeout)
+            return connect(store, settings, local_rank=rank)
+
+        comms = list(pool.map(make, range(size)))
+        try:
+            yield comms
+        finally:
+            for comm in comms:
+                comm.close()
+
+
+def run_local(size: int, function: Callable[..., T], *args: Any, **overrides: Any) -> list[T]:
+    """Run `function(comm, *args)` on `size` ranks, each a thread of this process; the results by rank.
+
+    When one rank raises, the others' calls are aborted, and its error is raised here.
+    """
+    with local(size, **overrides) as comms:
+        results: list[T | None] = [None] * size
+        errors: list[BaseException] = []
+
+        def body(rank: int) -> None:
+            try:
+                results[rank] = function(comms[rank], *args)
+            except BaseException as error:
+                errors.append(error)
+                comms[rank].abort()
+
+        threads = [threading.Thread(target=body, args=(r,), name=f"hal-rank-{r}") for r in range(size)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise next((e for e in errors if not isinstance(e, PeerFailure)), errors[0])
+        return results  # type: ignore[return-value]  # every rank that raised nothing has stored its result

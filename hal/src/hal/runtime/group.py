@@ -1,0 +1,135 @@
+"""A group: the ranks that communicate, each with its device, and the store through which they meet."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import weakref
+
+from hal.bootstrap import Store
+from hal.interface.device import Device
+from hal.interface.dtypes import DType, ReduceOp
+from hal.interface.errors import NotSupported, UsageError
+from hal.interface.executor import Call, Executable, Executor, Membership
+from hal.plan.codec import digest
+from hal.plan.collective import Collective
+from hal.plan.layout import Layout
+from hal.plan.lower import lower
+from hal.plan.model import Plan
+from hal.plan.validate import validate
+
+NO_ROOT = -1
+
+
+class Group:
+    """This rank's membership in a group.
+
+    `rank` counts within the group, `members` are the ranks of the job in the order of the group. Made by all members
+    at the same time; making one, `split` and `close` are calls that all members make alike.
+    """
+
+    def __init__(self, device: Device, store: Store, members: tuple[int, ...], *, name: str, timeout: float) -> None:
+        if store.rank not in members:
+            raise UsageError(f"rank {store.rank} makes a group of ranks {members} without being one of them")
+        self.device = device
+        self.store = store
+        self.members = members
+        self.name = name
+        self.timeout = timeout
+        self.rank = members.index(store.rank)
+        self.size = len(members)
+        self._exchanges = itertools.count()
+        self._splits = itertools.count()
+        self._validated: dict[int, weakref.ref[Plan]] = {}
+        self.executor: Executor = device.create_executor(Membership(self.rank, self.size, self.exchange, members))
+
+    def exchange(self, value: bytes) -> list[bytes]:
+        """Give `value` to all members through the store; everybody's, in the order of the group."""
+        key = f"{self.name}/{next(self._exchanges)}"
+        return self.store.all_gather(key, value, self.members, self.timeout)
+
+    def load(
+        self,
+        plan: Plan,
+        count: int,
+        dtype: DType,
+        op: ReduceOp = ReduceOp.SUM,
+        *,
+        mapped: Plan | None = None,
+        layout: Layout | None = None,
+        collective: Collective | None = None,
+        executor: Executor | None = None,
+    ) -> Executable:
+        """Bind `plan` to a call of `count` elements; every member loads and runs the same.
+
+        `mapped` runs in its place where the buffers that it reaches are mapped memory on every rank. `layout` places
+        the chunks of a variable-count call. `collective` is what messages call it, `executor` that of a pair where
+        it is not the group's. `PlanError` for a plan that is malformed or made for another number of ranks.
+        """
+        executor = executor or self.executor
+        plans = [plan] if mapped is None else [plan, mapped]
+        for each in plans:
+            if each.size != executor.size:
+                raise UsageError(f"plan {each.name!r} is made for {each.size} ranks, the group has {executor.size}")
+        self.check(plans)
+        layouts = [layout or Layout.uniform(p, count, dtype.itemsize) for p in plans]
+        programs = [lower(p, executor.rank, where, dtype, op) for p, where in zip(plans, layouts, strict=True)]
+        call = Call(
+            collective or Collective.of(plan.collective),
+            dtype,
+            op,
+            NO_ROOT if plan.root is None else plan.root,
+            count,
+            identity(plans),
+        )
+        return executor.load(call, *programs)
+
+    def check(self, plans: list[Plan]) -> None:
+        """Validate what is to run, once for each plan; `PlanError` for one that is malformed."""
+        for plan in plans:
+            known = self._validated.get(id(plan))
+            if known is None or known() is not plan:
+                validate(plan)
+                self._validated[id(plan)] = weakref.ref(plan)
+
+    def split(self, color: int | None, key: int = 0) -> Group | None:
+        """The group of the members that give the same `color`, ordered by `key` and then by rank.
+
+        A member whose color is None joins none and gets None. All members call it.
+        """
+        number = next(self._splits)
+        said = self.exchange(f"{'' if color is None else color},{key}".encode())
+        chosen = []
+        for rank, text in enumerate(said):
+            other, _, order = text.decode().partition(",")
+            if color is not None and other == str(color):
+                chosen.append((int(order), rank))
+        if color is None:
+            return None
+        members = tuple(self.members[rank] for _, rank in sorted(chosen))
+        name = f"{self.name}.{number}.{color}"
+        return Group(self.device, self.store, members, name=name, timeout=self.timeout)
+
+    def abort(self) -> None:
+        """Make all members' current and later calls raise `PeerFailure`. From any thread."""
+        self.executor.abort()
+
+    def close(self) -> None:
+        """Leave the group. Closing twice is allowed."""
+        self.executor.close()
+
+
+def identity(plans: list[Plan]) -> int:
+    """A number that ranks compare to see that they run the same plans."""
+    text = "/".join(digest(p) for p in plans)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+
+
+def open_device(backend: str, settings: object, index: int = 0) -> Device:
+    """Open a device of the named backend; never another backend's. `BackendUnavailable` says what is missing."""
+    from hal.plugins import discover
+
+    found = discover().get(backend)
+    if "device" not in found.info.facets:
+        raise NotSupported(f"backend {backend!r} has no devices, it is a transport")
+    return found.open_device(settings, index)
