@@ -9,7 +9,7 @@ STAMPS := $(VENV)/stamps
 # What the caller's shell has set up for other projects stays out.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
 export PATH := $(RUN):$(PATH)
-export PYTHONNOUSERSITE := 1
+export CXX
 
 PIP := $(RUN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --quiet --constraint constraints.txt
@@ -26,6 +26,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMPS)/native  ## only set up .venv
+	@:
 
 demo: setup  ## see it work, on this machine
 	@$(RUN)/python examples/demo.py
@@ -81,7 +82,6 @@ $(STAMPS)/packages: $(STAMPS)/python $(METADATA)
 	@$(INSTALL) --no-build-isolation $(EDITABLE)
 	@touch $@
 
-$(STAMPS)/native: export CXX := $(CXX)
 $(STAMPS)/native: $(STAMPS)/packages $(NATIVE)
 	@echo "[3/3] compiling the native module"
 	@$(RUN)/python backends/host/hatch_build.py

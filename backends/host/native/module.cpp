@@ -11,14 +11,13 @@
 #include <system_error>
 
 #include "arena.h"
+#include "fast.h"
 #include "lane.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
-
-constexpr uint64_t kReleaseBytes = 64 << 10;  // from here on, work without the GIL from the start
 
 uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
 
@@ -45,40 +44,10 @@ std::unique_ptr<hal::Lane> make_lane(int rank, const std::vector<MemberTuple>& m
                                      hal::LaneOptions{spin, yields});
 }
 
-// Without the GIL from the moment it must wait, or from the start of long work.
-class GilGuard {
- public:
-  explicit GilGuard(bool at_once) {
-    if (at_once) release(this);
-  }
-  ~GilGuard() {
-    if (state_ != nullptr) PyEval_RestoreThread(state_);
-  }
-  GilGuard(const GilGuard&) = delete;
-  GilGuard& operator=(const GilGuard&) = delete;
-  hal::Hooks hooks() { return {release, this}; }
-
- private:
-  static void release(void* self) {
-    auto* guard = static_cast<GilGuard*>(self);
-    if (guard->state_ == nullptr) guard->state_ = PyEval_SaveThread();
-  }
-  PyThreadState* state_ = nullptr;
-};
-
 int run(hal::Executable& executable, uint64_t input, uint64_t input_bytes, uint64_t output, uint64_t output_bytes,
         int64_t timeout_ns) {
-  hal::Lane& lane = executable.lane;
-  if (lane.running) throw std::runtime_error("this communicator is in use by another thread");
-  lane.running = true;
-  hal::Status status;
-  {
-    GilGuard guard(input_bytes + output_bytes >= kReleaseBytes);
-    status = executable.run(reinterpret_cast<void*>(input), input_bytes, reinterpret_cast<void*>(output), output_bytes,
-                            timeout_ns, guard.hooks());
-  }
-  lane.running = false;
-  return static_cast<int>(status);
+  return static_cast<int>(hal::run_with_gil(executable, reinterpret_cast<void*>(input), input_bytes,
+                                            reinterpret_cast<void*>(output), output_bytes, timeout_ns));
 }
 
 hal::Program make_program(const hal::Lane& lane, const std::vector<std::vector<int64_t>>& blocks,
@@ -215,6 +184,27 @@ NB_MODULE(_native, m) {
            "mapped"_a = nb::none(), nb::keep_alive<1, 2>())
       .def_ro("ran_mapped", &hal::Executable::ran_mapped)
       .def("run", &run, "input"_a, "input_bytes"_a, "output"_a, "output_bytes"_a, "timeout_ns"_a);
+
+  nb::class_<hal::FastCalls>(m, "FastCalls")
+      .def(nb::init<>())
+      .def_rw("enabled", &hal::FastCalls::enabled)
+      .def("run",
+           [](hal::FastCalls& calls, nb::handle source, nb::handle target, nb::handle op, nb::handle root) {
+             if (!PyLong_CheckExact(root.ptr())) return false;  // the slow path says what is wrong with it
+             int64_t number = PyLong_AsLongLong(root.ptr());
+             if (number == -1) PyErr_Clear();  // no rank in any case
+             bool found = calls.run(source.ptr(), target.ptr(), op.ptr(), number);
+             if (PyErr_Occurred()) nb::raise_python_error();
+             return found;
+           },
+           "source"_a.none(), "target"_a.none(), "op"_a.none(), "root"_a.none())
+      .def("remember",
+           [](hal::FastCalls& calls, nb::handle source, nb::handle target, nb::handle op, int64_t root,
+              nb::handle executable, hal::Executable& native, int64_t timeout_ns) {
+             calls.remember(source.ptr(), target.ptr(), op.ptr(), root, executable.ptr(), &native, timeout_ns);
+           },
+           "source"_a.none(), "target"_a.none(), "op"_a, "root"_a, "executable"_a, "native"_a, "timeout_ns"_a)
+      .def("clear", &hal::FastCalls::clear);
 
   m.def("lane_bytes", &lane_bytes, "members"_a, "scratch_bytes"_a);
   m.def("reduce", &reduce, "dtype"_a, "op"_a, "divisor"_a, "srcs"_a, "dsts"_a, "count"_a, "streaming"_a);

@@ -18,6 +18,8 @@ from hal.interface.errors import UsageError
 class Buffer:
     """A contiguous array. It keeps the array, and so the memory, alive."""
 
+    given: Any
+    """What the caller passed, which is what calls return."""
     array: np.ndarray[Any, Any]
     address: int
     nbytes: int
@@ -41,7 +43,7 @@ def as_buffer(x: Any, what: str, *, writable: bool) -> Buffer:
     if array.dtype.byteorder == ">":
         raise UsageError(f"{what} has dtype {array.dtype.str}: only the machine's own byte order is allowed")
     dtype = DType.of(array.dtype)
-    return Buffer(array, array.__array_interface__["data"][0], array.nbytes, array.size, dtype)
+    return Buffer(x, array, array.__array_interface__["data"][0], array.nbytes, array.size, dtype)
 
 
 def _as_array(x: Any, what: str) -> np.ndarray[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from hal.bootstrap import Store
 from hal.config import Algorithms
 from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.errors import UsageError
+from hal.interface.executor import FastCalls
 from hal.plan.collective import Collective
 from hal.runtime.group import Group
 from hal_collectives import buffers, variable
@@ -50,12 +52,23 @@ class Communicator:
         self._pins = pins
         self._calls = Calls(group, pins)
         self._queue = Queue()
+        self._tables: dict[Collective, FastCalls] = {}
+        self._fast_all_reduce = self._table(Collective.ALL_REDUCE)
+        self._fast_all_gather = self._table(Collective.ALL_GATHER)
+        self._fast_reduce_scatter = self._table(Collective.REDUCE_SCATTER)
+        self._fast_all_to_all = self._table(Collective.ALL_TO_ALL)
+        self._fast_broadcast = self._table(Collective.BROADCAST)
+        self._fast_reduce = self._table(Collective.REDUCE)
+        self._fast_gather = self._table(Collective.GATHER)
+        self._fast_scatter = self._table(Collective.SCATTER)
+        self._fast_barrier = self._table(Collective.BARRIER)
+        self._fast_message = self._table(Collective.SEND_RECV)
         self._pair_queues: dict[tuple[int, int], Queue] = {}
         self.rank = group.rank
         self.size = group.size
         self.local_rank = local_rank
         self.timeout = group.timeout
-        self._close = weakref.finalize(self, _close, group, self._queue, self._pair_queues, owned)
+        self._close = weakref.finalize(self, _close, group, self._queue, self._pair_queues, self._tables, owned)
 
     # one contribution a rank
 
@@ -63,6 +76,8 @@ class Communicator:
         self, x: Any, out: Any = None, op: str = "sum", *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
         """Reduce `x` over all ranks, elementwise; every rank gets the result, of identical bits."""
+        if not async_op and timeout is None and self._fast_all_reduce(x, x if out is None else out, op, 0):
+            return x if out is None else out
         src, dst = self._in_out("all_reduce", x, out)
         return self._call(Collective.ALL_REDUCE, src, dst, src.count, op, None, async_op, timeout)
 
@@ -77,6 +92,9 @@ class Communicator:
         timeout: float | None = None,
     ) -> Any:
         """Reduce `x` over all ranks to `out` of `root`; other ranks keep their `x`, and need no `out`."""
+        result = None if root != self.rank else x if out is None else out
+        if not async_op and timeout is None and self._fast_reduce(x, result, op, root):
+            return result
         self._check_root("reduce", root)
         if self.rank == root:
             src, dst = self._in_out("reduce", x, out)
@@ -88,6 +106,13 @@ class Communicator:
         self, x: Any, out: Any = None, root: int = 0, *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
         """Give `x` of `root` to every rank, in their `x`, or in `out` where given (`x` of other ranks is not read)."""
+        result = x if out is None else out
+        if (
+            not async_op
+            and timeout is None
+            and self._fast_broadcast(x if root == self.rank else None, result, "", root)
+        ):
+            return result
         self._check_root("broadcast", root)
         if self.rank == root:
             src, dst = self._in_out("broadcast", x, out)
@@ -102,6 +127,8 @@ class Communicator:
 
         In place where `x` is this rank's block of `out`.
         """
+        if not async_op and timeout is None and self._fast_all_gather(x, out, "", 0):
+            return out
         src = self._buffer("all_gather", x, "x")
         dst = self._out("all_gather", out, src, self.size * src.count, (self.size, *src.array.shape))
         self._check_overlap("all_gather", src, dst, dst.block(self.rank, self.size))
@@ -114,6 +141,8 @@ class Communicator:
 
         In place where `out` is this rank's block of `x`.
         """
+        if not async_op and timeout is None and self._fast_reduce_scatter(x, out, op, 0):
+            return out
         src = self._buffer("reduce_scatter", x, "x")
         count = self._per_rank("reduce_scatter", src)
         dst = self._out("reduce_scatter", out, src, count, self._block_shape(src, count))
@@ -122,6 +151,8 @@ class Communicator:
 
     def all_to_all(self, x: Any, out: Any = None, *, async_op: bool = False, timeout: float | None = None) -> Any:
         """Send block i of `x` to rank i, which gets it as the block of this rank. `out` may be `x` itself."""
+        if not async_op and timeout is None and self._fast_all_to_all(x, out, "", 0):
+            return out
         src = self._buffer("all_to_all", x, "x")
         count = self._per_rank("all_to_all", src)
         dst = self._out("all_to_all", out, src, src.count, src.array.shape)
@@ -135,6 +166,9 @@ class Communicator:
         self, x: Any, out: Any = None, root: int = 0, *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
         """Every rank's `x`, in the order of the ranks, to `out` of `root`; other ranks get None."""
+        result = out if root == self.rank else None
+        if not async_op and timeout is None and self._fast_gather(x, result, "", root):
+            return result
         self._check_root("gather", root)
         src = self._buffer("gather", x, "x")
         dst = None
@@ -147,6 +181,8 @@ class Communicator:
         self, x: Any, out: Any = None, root: int = 0, *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
         """Give block i of `x` of `root` to rank i, in its `out`. Other ranks pass None as `x`, and an `out`."""
+        if not async_op and timeout is None and self._fast_scatter(x if root == self.rank else None, out, "", root):
+            return out
         self._check_root("scatter", root)
         if self.rank != root:
             dst = self._buffer("scatter", out, "out", writable=True)
@@ -224,18 +260,24 @@ class Communicator:
 
         Messages between two ranks arrive in order. Two ranks that send to each other use `async_op` on one side.
         """
+        if not async_op and timeout is None and self._fast_message(x, None, "", dst):
+            return None
         src = self._buffer("send", x, "x")
         self._check_peer("send", "dst", dst)
         return self._message((self.rank, dst), src, None, async_op, timeout)
 
     def recv(self, out: Any, src: int, *, async_op: bool = False, timeout: float | None = None) -> Any:
         """Receive the next message of rank `src` into `out`, which has just its count and type; returns `out`."""
+        if not async_op and timeout is None and self._fast_message(None, out, "", src):
+            return out
         dst = self._buffer("recv", out, "out", writable=True)
         self._check_peer("recv", "src", src)
         return self._message((src, self.rank), None, dst, async_op, timeout)
 
     def barrier(self, *, async_op: bool = False, timeout: float | None = None) -> Any:
         """Return when every rank has called it."""
+        if not async_op and timeout is None and self._fast_barrier(None, None, "", 0):
+            return None
         return self._call(Collective.BARRIER, None, None, 0, "sum", None, async_op, timeout)
 
     # memory and groups
@@ -288,7 +330,8 @@ class Communicator:
         operation = ReduceOp.of(op)
         operation.check(dtype)
         executable = self._calls.get(collective, count, dtype, operation, root)
-        return self._launch(self._queue, executable, collective.label, src, dst, async_op, timeout)
+        remember = (self._tables.get(collective), op if collective.reduces else "", 0 if root is None else root)
+        return self._launch(self._queue, executable, collective.label, src, dst, async_op, timeout, remember)
 
     def _message(
         self, pair: tuple[int, int], src: Buffer | None, dst: Buffer | None, async_op: bool, timeout: float | None
@@ -298,7 +341,9 @@ class Communicator:
         self._check_open("send" if dst is None else "recv")
         executable = self._calls.get(Collective.SEND_RECV, buffer.count, buffer.dtype, ReduceOp.SUM, None, pair=pair)
         queue = self._pair_queues.setdefault(pair, Queue())
-        return self._launch(queue, executable, "send" if dst is None else "recv", src, dst, async_op, timeout)
+        name, peer = ("send", pair[1]) if dst is None else ("recv", pair[0])
+        remember = (self._tables.get(Collective.SEND_RECV), "", peer)
+        return self._launch(queue, executable, name, src, dst, async_op, timeout, remember)
 
     def _launch(
         self,
@@ -309,6 +354,7 @@ class Communicator:
         dst: Buffer | None,
         async_op: bool,
         timeout: float | None,
+        remember: tuple[FastCalls | None, object, int] = (None, None, 0),
     ) -> Any:
         seconds = self.timeout if timeout is None else timeout
         if not seconds > 0:
@@ -322,9 +368,30 @@ class Communicator:
                 dst.nbytes if dst else 0,
                 seconds,
             )
-            return dst.array if dst else None
+            return dst.given if dst else None
 
-        return queue.submit(run, operation) if async_op else queue.run(run, operation)
+        table, op, root = remember
+        if async_op:
+            self._enable_tables(False)
+            return queue.submit(run, operation)
+        result = queue.run(run, operation)
+        if all(q.idle for q in (self._queue, *self._pair_queues.values())):
+            self._enable_tables(True)
+        if table is not None and timeout is None:
+            table.remember(src.given if src else None, dst.given if dst else None, op, root, executable, seconds)
+        return result
+
+    def _table(self, collective: Collective) -> Callable[[Any, Any, object, Any], bool]:
+        """What serves repeated calls of a collective; it finds nothing where the executor has no such thing."""
+        table = self._group.executor.fast_calls()
+        if table is None:
+            return lambda source, target, op, root: False
+        self._tables[collective] = table
+        return table.run
+
+    def _enable_tables(self, enabled: bool) -> None:
+        for table in self._tables.values():
+            table.enabled = enabled
 
     def _buffer(self, operation: str, x: Any, what: str, *, writable: bool = False) -> Buffer:
         try:
@@ -393,7 +460,15 @@ class Communicator:
             raise UsageError("this communicator is closed", rank=self.rank, operation=operation)
 
 
-def _close(group: Group, queue: Queue, pair_queues: dict[tuple[int, int], Queue], owned: Store | None) -> None:
+def _close(
+    group: Group,
+    queue: Queue,
+    pair_queues: dict[tuple[int, int], Queue],
+    tables: dict[Collective, FastCalls],
+    owned: Store | None,
+) -> None:
+    for table in tables.values():
+        table.clear()
     for each in (queue, *pair_queues.values()):
         each.close()
     group.close()

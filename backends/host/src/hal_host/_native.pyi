@@ -71,6 +71,24 @@ class Executable:
     ) -> None: ...
     def run(self, input: int, input_bytes: int, output: int, output_bytes: int, timeout_ns: int) -> int: ...
 
+class FastCalls:
+    """Calls made before, by the shape of their arguments."""
+
+    enabled: bool
+    def __init__(self) -> None: ...
+    def run(self, source: object, target: object, op: object, root: object) -> bool: ...
+    def remember(
+        self,
+        source: object,
+        target: object,
+        op: object,
+        root: int,
+        executable: object,
+        native: Executable,
+        timeout_ns: int,
+    ) -> None: ...
+    def clear(self) -> None: ...
+
 def lane_bytes(members: int, scratch_bytes: int) -> int: ...
 def reduce(
     dtype: int, op: int, divisor: int, srcs: Sequence[int], dsts: Sequence[int], count: int, streaming: bool

@@ -9,9 +9,10 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from hal.interface.errors import UsageError
-from hal.interface.executor import Call, Executable, Executor, Membership
+from hal.interface.executor import Call, Executable, Executor, FastCalls, Membership
 from hal.plan.lower import Program
 from hal_host import _native, report, segment
 from hal_host.heap import PAGE
@@ -61,6 +62,29 @@ class HostExecutable(Executable):
         raise report.failure(self._lane, chosen.plan, self._ranks, self._operation)
 
 
+class HostFastCalls:
+    """See `hal.interface.executor.FastCalls`."""
+
+    def __init__(self) -> None:
+        self._native = _native.FastCalls()
+        self.run = self._native.run  # bound once: this is the hot path
+        self.clear = self._native.clear
+
+    @property
+    def enabled(self) -> bool:
+        """Whether `run` looks at all."""
+        return self._native.enabled
+
+    @enabled.setter
+    def enabled(self, value: bool) -> None:
+        self._native.enabled = value
+
+    def remember(self, source: Any, target: Any, op: object, root: int, executable: Executable, timeout: float) -> None:
+        """Let `executable` serve arguments of this shape."""
+        assert isinstance(executable, HostExecutable)
+        self._native.remember(source, target, op, root, executable, executable.native, int(timeout * 1e9))
+
+
 class HostExecutor(Executor):
     """Runs plans for one rank on one lane."""
 
@@ -85,6 +109,10 @@ class HostExecutor(Executor):
     def load(self, call: Call, program: Program, mapped: Program | None = None) -> HostExecutable:
         """See `Executor.load`."""
         return HostExecutable(self.lane, self._ranks, call, program, mapped)
+
+    def fast_calls(self) -> FastCalls:
+        """See `Executor.fast_calls`."""
+        return HostFastCalls()
 
     def pair(self, sender: int, receiver: int) -> HostExecutor:
         """See `Executor.pair`."""

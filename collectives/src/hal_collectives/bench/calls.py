@@ -47,12 +47,18 @@ def bind(comm: Communicator, case: Case, source: Array, target: Array, timeout: 
 
 
 def _send_recv(comm: Communicator, source: Array, target: Array, wait: dict[str, Any]) -> Callable[[], object]:
-    """Send to the next rank, receive from the one before, as nccl-tests' sendrecv does."""
+    """Send to the next rank, receive from the one before, as nccl-tests' sendrecv does.
+
+    A send returns when it has been received, so every other rank receives first: else all would wait in a circle.
+    """
     after, before = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
+    receive_first = comm.rank % 2 == 1
 
     def exchange() -> None:
-        sending = comm.send(source, after, async_op=True, **wait)
-        comm.recv(target, before, **wait)
-        sending.wait()
+        if receive_first:
+            comm.recv(target, before, **wait)
+        comm.send(source, after, **wait)
+        if not receive_first:
+            comm.recv(target, before, **wait)
 
     return exchange

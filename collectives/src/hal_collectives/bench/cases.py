@@ -51,6 +51,8 @@ def cases(settings: Settings, ranks: int) -> list[Case]:
     """
     found: list[Case] = []
     for name in settings.collectives:
+        if ranks == 1 and Collective.of(name) is Collective.SEND_RECV:
+            continue  # no rank sends to itself
         of_one = list(_of_collective(settings, Collective.of(name), ranks))
         if not of_one:
             raise UsageError(

@@ -45,7 +45,7 @@ def _draw(axes: Axes, report: Report, title: str, value: str) -> None:
             if points:
                 x, y = zip(*points, strict=True)
                 axes.plot(x, y, style, color=colour, marker="o", markersize=3, linewidth=1.3, label=name + suffix)
-    axes.set(title=title, xlabel="size (bytes)", ylabel=title)
+    axes.set(title=title, xlabel="size (bytes)")
     if curves:
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.errors import UsageError, unknown_name
@@ -54,8 +55,14 @@ class Settings:
 
     def check(self, ranks: int) -> None:
         """Raise `UsageError` for the first thing that cannot be, in a job of `ranks` ranks."""
+        if ranks < 1:
+            raise UsageError(f"--ranks is {ranks}: expected 1 or more")
+        if ranks == 1 and self.collectives == (Collective.SEND_RECV.label,):
+            raise UsageError("send_recv needs at least 2 ranks: no rank sends to itself")
         if self.min_bytes > self.max_bytes:
             raise UsageError(f"-b is {self.min_bytes} and -e is {self.max_bytes}: the sizes go from -b up to -e")
+        if (self.factor is None) == (self.step is None):
+            raise UsageError("sizes grow by a factor (-f) or by an increment (-i): give one of them")
         if self.factor is not None and self.factor < 2:
             raise UsageError(f"-f is {self.factor}: expected a factor of at least 2 (or an increment in bytes with -i)")
         for option, number, least in (
@@ -87,8 +94,11 @@ class Settings:
     @classmethod
     def from_json(cls, text: str) -> Settings:
         """The settings that `to_json` wrote."""
-        fields = json.loads(text)
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+        fields: dict[str, Any] = json.loads(text)
+        arguments: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+        }
+        return cls(**arguments)
 
 
 def allowed(dtype: str, op: str) -> bool:

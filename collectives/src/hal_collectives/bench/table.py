@@ -76,8 +76,8 @@ def closing(report: Report) -> list[str]:
 def _columns(first: Sequence[str], half: Sequence[str]) -> str:
     size, count, kind, redop, root = first
     time, algbw, busbw, wrong = half
-    # the last column is a character wider where it holds a word, as in nccl-tests
-    both = 2 * (f"  {time:>7}  {algbw:>6}  {busbw:>6} " + (f"{wrong:>6}" if wrong else " " * 6))
+    # «#wrong» is a character wider than its numbers, so it stands one to the left
+    both = 2 * f"  {time:>7}  {algbw:>6}  {busbw:>6} {wrong:>6}"
     return f"{size:>10}  {count:>12}  {kind:>8}  {redop:>6}  {root:>6}{both}"
 
 

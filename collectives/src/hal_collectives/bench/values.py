@@ -75,7 +75,8 @@ class Values:
             total = fold(total, self._exact(rank, start, stop))
         if self._op is ReduceOp.AVG:
             total = self._divided(total)
-        return total.astype(self._dtype.numpy, copy=False)
+        result: Array = total.astype(self._dtype.numpy, copy=False)
+        return result
 
     def _exact(self, rank: int, start: int, stop: int) -> Array:
         """A rank's elements in a type in which folding is exact: float64 holds all partial results of any float."""
@@ -94,8 +95,10 @@ class Values:
             if dtype.is_float:
                 exponents = self._bounded(bits, rank, start, stop, _exponent_room(dtype), _LARGEST_EXPONENT)
                 signs = 1.0 - 2.0 * (bits >> np.uint32(30) & np.uint32(1))
-                return np.ldexp(signs, exponents.astype(np.int32))
-            return _pattern(bits, dtype) | dtype.numpy.type(1)  # odd, so that no product is ever zero
+                powers: Array = np.ldexp(signs, exponents.astype(np.int32))
+                return powers
+            odd: Array = _pattern(bits, dtype) | dtype.numpy.type(1)  # so that no product is ever zero
+            return odd
         if op is ReduceOp.SUM and not dtype.is_float:
             return _pattern(bits, dtype)
         return self._bounded(bits, rank, start, stop, _integer_room(dtype), _LARGEST_MAGNITUDE)
@@ -126,29 +129,35 @@ class Values:
         if groups == 1:
             return None
         chosen = (_scramble(start, stop, _key(self._seed, -1)) >> np.uint32(16)) * np.uint32(groups) >> np.uint32(16)
-        return chosen != rank % groups
+        silent: Array = chosen != rank % groups
+        return silent
 
     def _divided(self, total: Array) -> Array:
         """The average as `ReduceOp` defines it: rounded once in the accumulator's type, integers towards zero."""
         if self._dtype.is_float:
             accumulator = self._dtype.accumulator.numpy
-            return total.astype(accumulator) / accumulator.type(self._ranks)
+            average: Array = total.astype(accumulator) / accumulator.type(self._ranks)
+            return average
         wide = total.astype(np.uint64 if total.dtype.kind == "u" else np.int64)
         ranks = wide.dtype.type(self._ranks)
         quotient: Array = (wide - np.fmod(wide, ranks)) // ranks
         return quotient
 
 
+def _finfo(dtype: DType) -> Any:
+    return ml_dtypes.finfo(dtype.numpy)  # type: ignore[no-untyped-call]
+
+
 def _integer_room(dtype: DType) -> int:
     """The largest integer up to which the type represents all."""
     if dtype.is_float:
-        return int(2 ** (ml_dtypes.finfo(dtype.numpy).nmant + 1))
+        return int(2 ** (_finfo(dtype).nmant + 1))
     return int(np.iinfo(dtype.numpy).max)
 
 
 def _exponent_room(dtype: DType) -> int:
     """The largest exponent e such that 2^e and 2^-e are normal numbers."""
-    limits = ml_dtypes.finfo(dtype.numpy)
+    limits = _finfo(dtype)
     return int(min(-limits.minexp, limits.maxexp - 1))
 
 
@@ -160,7 +169,7 @@ def _pattern(bits: Array, dtype: DType) -> Array:
         words = words * np.uint64(0x9E3779B97F4A7C15)
     if dtype.is_float:
         # the exponent's lowest bit: without it the exponent is never the highest one
-        words = words & ~unsigned.type(1 << int(ml_dtypes.finfo(dtype.numpy).nmant))
+        words = words & ~unsigned.type(1 << int(_finfo(dtype).nmant))
     return words.view(dtype.numpy)
 
 

@@ -134,7 +134,7 @@ class ReduceOp(enum.IntEnum):
         """The `ReduceOp` for a name or a `ReduceOp`; `UsageError` where there is none."""
         if isinstance(op, cls):
             return op
-        found = {o.label: o for o in cls}.get(op.lower()) if isinstance(op, str) else None
+        found = _OPS.get(op.lower()) if isinstance(op, str) else None
         if found is None:
             raise UsageError(unknown_name("reduction", op, [o.label for o in cls]))
         return found
@@ -146,3 +146,6 @@ class ReduceOp(enum.IntEnum):
                 f"reduction {self.label!r} is defined on integers, not on {dtype.label}: "
                 "allowed for floats are sum, prod, min, max, avg"
             )
+
+
+_OPS = {o.label: o for o in ReduceOp}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from hal.plan.collective import Collective
 from hal.plan.lower import Program
@@ -50,6 +51,25 @@ class Executable(abc.ABC):
         """
 
 
+class FastCalls(Protocol):
+    """A table of calls made before, so that making one again is a look-up and one native call.
+
+    One serves one collective of one communicator. `source` and `target` are objects with the buffer protocol or None.
+    """
+
+    enabled: bool
+    """Where false, `run` finds nothing."""
+
+    def run(self, source: Any, target: Any, op: object, root: Any) -> bool:
+        """Run the call remembered for arguments of this shape; False, with nothing done, where there is none."""
+
+    def remember(self, source: Any, target: Any, op: object, root: int, executable: Executable, timeout: float) -> None:
+        """Let `executable` serve arguments of this shape: type, lengths, place relative to each other."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+
 class Executor(abc.ABC):
     """Runs plans for one rank of a group."""
 
@@ -64,6 +84,10 @@ class Executor(abc.ABC):
     @abc.abstractmethod
     def load(self, call: Call, program: Program, mapped: Program | None = None) -> Executable:
         """Bind a program. `mapped` is run in its place where the buffers it reaches are mapped on every rank."""
+
+    def fast_calls(self) -> FastCalls | None:
+        """A new, empty table of calls; None where this executor has none. Calls work the same without."""
+        return None
 
     @abc.abstractmethod
     def pair(self, sender: int, receiver: int) -> Executor:

@@ -1,0 +1,150 @@
+#include "fast.h"
+
+#include <stdexcept>
+
+namespace hal {
+namespace {
+
+constexpr uint64_t kReleaseBytes = 64 << 10;  // from here on, work without the GIL from the start
+constexpr size_t kRemembered = 4096;
+constexpr int64_t kApart = INT64_MIN;
+const char kNoFormat[2] = {};
+
+// Without the GIL from the moment it must wait, or from the start of long work.
+class GilGuard {
+ public:
+  explicit GilGuard(bool at_once) {
+    if (at_once) release(this);
+  }
+  ~GilGuard() {
+    if (state_ != nullptr) PyEval_RestoreThread(state_);
+  }
+  GilGuard(const GilGuard&) = delete;
+  GilGuard& operator=(const GilGuard&) = delete;
+  Hooks hooks() { return {release, this}; }
+
+ private:
+  static void release(void* self) {
+    auto* guard = static_cast<GilGuard*>(self);
+    if (guard->state_ == nullptr) guard->state_ = PyEval_SaveThread();
+  }
+  PyThreadState* state_ = nullptr;
+};
+
+}  // namespace
+
+Status run_with_gil(Executable& executable, void* source, uint64_t source_bytes, void* target, uint64_t target_bytes,
+                    int64_t timeout_ns) {
+  Lane& lane = executable.lane;
+  if (lane.running) throw std::runtime_error("this communicator is in use by another thread");
+  lane.running = true;
+  Status status;
+  {
+    GilGuard guard(source_bytes + target_bytes >= kReleaseBytes);
+    status = executable.run(source, source_bytes, target, target_bytes, timeout_ns, guard.hooks());
+  }
+  lane.running = false;
+  return status;
+}
+
+// The arrays of a call, held while it runs, and the key that they make.
+class FastCalls::Arguments {
+ public:
+  // False where they are nothing that the hot path takes; no Python error is left then.
+  bool take(PyObject* source, PyObject* target, PyObject* op, int64_t root) {
+    if (!get(source, source_, PyBUF_ND | PyBUF_FORMAT) || !get(target, target_, PyBUF_ND | PyBUF_FORMAT | PyBUF_WRITABLE)) {
+      return false;
+    }
+    const char* format = source_.obj != nullptr ? source_.format : target_.obj != nullptr ? target_.format : kNoFormat;
+    if (format == nullptr || (format[0] != 0 && format[1] != 0)) return false;
+    if (source_.obj != nullptr && target_.obj != nullptr) {
+      if (target_.format == nullptr || target_.format[0] != format[0] || target_.format[1] != 0) return false;
+      auto a = reinterpret_cast<intptr_t>(source_.buf), b = reinterpret_cast<intptr_t>(target_.buf);
+      if (a < b + target_.len && b < a + source_.len) key.distance = b - a;
+    }
+    key.source_bytes = source_.obj != nullptr ? source_.len : -1;
+    key.target_bytes = target_.obj != nullptr ? target_.len : -1;
+    key.op = op;
+    key.root = root;
+    key.format = static_cast<uint32_t>(format[0]);
+    return true;
+  }
+  ~Arguments() {
+    if (source_.obj != nullptr) PyBuffer_Release(&source_);
+    if (target_.obj != nullptr) PyBuffer_Release(&target_);
+  }
+  void* source() const { return source_.buf; }
+  void* target() const { return target_.buf; }
+  Key key{-1, -1, kApart, nullptr, 0, 0};
+
+ private:
+  static bool get(PyObject* object, Py_buffer& view, int flags) {
+    if (object == Py_None) return true;
+    if (PyObject_GetBuffer(object, &view, flags) == 0) return true;
+    PyErr_Clear();
+    view.obj = nullptr;
+    return false;
+  }
+  Py_buffer source_{}, target_{};
+};
+
+size_t FastCalls::Hash::operator()(const Key& key) const {
+  auto mix = [](uint64_t h, uint64_t v) { return (h ^ v) * 0x9e3779b97f4a7c15ULL; };
+  uint64_t h = mix(0, static_cast<uint64_t>(key.source_bytes));
+  h = mix(h, static_cast<uint64_t>(key.target_bytes));
+  h = mix(h, reinterpret_cast<uint64_t>(key.op) ^ static_cast<uint64_t>(key.root) << 48);
+  return mix(h, static_cast<uint64_t>(key.distance) ^ key.format) >> 7;
+}
+
+bool FastCalls::run(PyObject* source, PyObject* target, PyObject* op, int64_t root) {
+  if (!enabled) return false;
+  Arguments arguments;
+  if (!arguments.take(source, target, op, root)) return false;
+  auto found = entries_.find(arguments.key);
+  if (found == entries_.end()) return false;
+  Entry entry = found->second;
+  const Key& key = arguments.key;
+  auto bytes = [](int64_t n) { return n > 0 ? static_cast<uint64_t>(n) : 0; };
+  // the call may give up the GIL, and another thread close the communicator and clear the table
+  Py_INCREF(entry.executable);
+  Status status;
+  try {
+    status = run_with_gil(*entry.native, arguments.source(), bytes(key.source_bytes), arguments.target(),
+                          bytes(key.target_bytes), entry.timeout_ns);
+  } catch (...) {
+    Py_DECREF(entry.executable);
+    throw;
+  }
+  bool raised = false;
+  if (status != Status::kOk) {
+    PyObject* none = PyObject_CallMethod(entry.executable, "fail", "i", static_cast<int>(status));
+    raised = none == nullptr;
+    Py_XDECREF(none);
+  }
+  Py_DECREF(entry.executable);
+  if (status != Status::kOk && !raised) PyErr_SetString(PyExc_RuntimeError, "a failed call raised no error");
+  return true;
+}
+
+void FastCalls::remember(PyObject* source, PyObject* target, PyObject* op, int64_t root, PyObject* executable,
+                         Executable* native, int64_t timeout_ns) {
+  Arguments arguments;
+  if (!arguments.take(source, target, op, root)) return;
+  if (entries_.size() >= kRemembered) clear();
+  // the key names `op` by its address, so that the object must live as long
+  auto [at, added] = entries_.try_emplace(arguments.key, Entry{executable, native, timeout_ns});
+  if (!added) return;
+  Py_INCREF(executable);
+  Py_INCREF(op);
+}
+
+void FastCalls::clear() {
+  auto entries = std::move(entries_);
+  entries_.clear();
+  for (auto& [key, entry] : entries) {
+    Py_DECREF(entry.executable);
+    Py_DECREF(key.op);
+  }
+}
+
+}  // namespace hal
