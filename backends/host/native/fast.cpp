@@ -21,12 +21,20 @@ class GilGuard {
   }
   GilGuard(const GilGuard&) = delete;
   GilGuard& operator=(const GilGuard&) = delete;
-  Hooks hooks() { return {release, this}; }
+  Hooks hooks() { return {release, interrupted, this}; }
 
  private:
   static void release(void* self) {
     auto* guard = static_cast<GilGuard*>(self);
     if (guard->state_ == nullptr) guard->state_ = PyEval_SaveThread();
+  }
+  // Run Python's handlers of signals that came meanwhile; whether one raised (KeyboardInterrupt).
+  static bool interrupted(void* self) {
+    auto* guard = static_cast<GilGuard*>(self);
+    PyEval_RestoreThread(guard->state_);
+    bool raised = PyErr_CheckSignals() != 0;
+    guard->state_ = PyEval_SaveThread();
+    return raised;
   }
   PyThreadState* state_ = nullptr;
 };
@@ -116,6 +124,10 @@ bool FastCalls::run(PyObject* source, PyObject* target, PyObject* op, int64_t ro
     throw;
   }
   bool raised = false;
+  if (status == Status::kInterrupted) {
+    Py_DECREF(entry.executable);
+    return true;
+  }
   if (status != Status::kOk) {
     PyObject* none = PyObject_CallMethod(entry.executable, "fail", "i", static_cast<int>(status));
     raised = none == nullptr;

@@ -26,11 +26,13 @@ struct LaneOptions {
   int yields;  // yields before sleeping
 };
 
-enum class Status { kOk = 0, kMismatch, kFailed };
+enum class Status { kOk = 0, kMismatch, kFailed, kInterrupted };
 
-// What the executor does before it gives up the processor for the first time in a call (release the GIL).
+// What the caller wants done in a long call: something before it gives up the processor for the first time (release
+// the GIL), and now and then a look whether it is to stop (for a signal).
 struct Hooks {
   void (*before_waiting)(void*) = nullptr;
+  bool (*interrupted)(void*) = nullptr;
   void* context = nullptr;
 };
 

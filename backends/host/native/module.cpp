@@ -46,8 +46,10 @@ std::unique_ptr<hal::Lane> make_lane(int rank, const std::vector<MemberTuple>& m
 
 int run(hal::Executable& executable, uint64_t input, uint64_t input_bytes, uint64_t output, uint64_t output_bytes,
         int64_t timeout_ns) {
-  return static_cast<int>(hal::run_with_gil(executable, reinterpret_cast<void*>(input), input_bytes,
-                                            reinterpret_cast<void*>(output), output_bytes, timeout_ns));
+  hal::Status status = hal::run_with_gil(executable, reinterpret_cast<void*>(input), input_bytes,
+                                         reinterpret_cast<void*>(output), output_bytes, timeout_ns);
+  if (status == hal::Status::kInterrupted) nb::raise_python_error();
+  return static_cast<int>(status);
 }
 
 hal::Program make_program(const hal::Lane& lane, const std::vector<std::vector<int64_t>>& blocks,

@@ -16,6 +16,7 @@ namespace {
 constexpr int64_t kNap = 10'000'000;            // ns asleep at most before looking whether all peers live
 constexpr int64_t kReportPatience = 300'000'000;  // ns to wait for the others' stall reports
 constexpr int kYieldsBetweenChecks = 16;
+constexpr uint64_t kNapsBetweenSignals = 8;
 
 int64_t now() {
   timespec t;
@@ -80,7 +81,12 @@ Status Launch::idle() {
 Status Launch::sleep() {
   Doorbell& door = lane_.own().doorbell;
   if (asleep_) {
-    lane_.sleeps++;
+    if (++lane_.sleeps % kNapsBetweenSignals == 0 && hooks_.interrupted != nullptr &&
+        hooks_.interrupted(hooks_.context)) {
+      lane_.fail(Failure::kAborted, lane_.rank);
+      lane_.wake_all();
+      return Status::kInterrupted;
+    }
     futex_wait(door.bell, bell_, std::clamp<int64_t>(deadline_ - now(), 1, kNap));
     for (int member = 0; member < lane_.size; member++) {
       // in this order: what a member did before it ended is visible once the end is

@@ -9,13 +9,11 @@ from typing import Any
 
 from hal.config import Algorithms
 from hal.interface.dtypes import DType, ReduceOp
-from hal.interface.errors import PlanError
-from hal.interface.executor import Call, Executable, Executor
+from hal.interface.executor import Executable, Executor
 from hal.plan.collective import Collective
 from hal.plan.layout import Layout
-from hal.plan.lower import lower
 from hal.plan.model import Plan
-from hal.runtime.group import NO_ROOT, Group
+from hal.runtime.group import Group
 from hal_collectives.algorithms import Algorithm
 from hal_collectives.selection import choose
 
@@ -87,29 +85,24 @@ class Calls:
         size = executor.size
         plain = choose(collective, size, nbytes, mapped=False, pins=self._pins)
         mapped = choose(collective, size, nbytes, mapped=True, pins=self._pins)
-        chosen = [plain] if mapped == plain else [plain, mapped]
-        plans = [a.build(size, root) for a in chosen]
-        self._group.check(plans)
-        programs = [
-            lower(p, executor.rank, layout(p) if layout else Layout.uniform(p, count, dtype.itemsize), dtype, op)
-            for p in plans
-        ]
-        for algorithm, program in zip(chosen, programs, strict=True):
-            if program.scratch_bytes > executor.scratch_bytes:
-                raise PlanError(
-                    f"algorithm {algorithm.name!r} needs {program.scratch_bytes} bytes of scratch for "
-                    f"{collective.label} of {count} elements, a launch has {executor.scratch_bytes}; take another "
-                    f"algorithm or set the backend's scratch_size to {2 * program.scratch_bytes} or more"
-                )
-        call = Call(collective, dtype, op, NO_ROOT if root is None else root, count, _identity(chosen))
-        executable = executor.load(call, *programs)
+        executable = self._group.load(
+            plain.build(size, root),
+            count,
+            dtype,
+            op,
+            mapped=None if mapped == plain else mapped.build(size, root),
+            layout=layout,
+            collective=collective,
+            executor=executor,
+            identity=_identity(plain, mapped),
+        )
         self._kept[key] = executable
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         return executable
 
 
-def _identity(chosen: list[Algorithm]) -> int:
+def _identity(*chosen: Algorithm) -> int:
     """A number by which ranks see that they chose the same algorithms."""
     text = "/".join(a.name for a in chosen)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

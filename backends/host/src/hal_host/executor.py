@@ -235,11 +235,6 @@ def connect(membership: Membership, settings: HostSettings) -> HostExecutor:
 
 
 def _decoded(lane: _native.Lane, program: Program) -> _native.Program:
-    if program.scratch_bytes > lane.scratch_bytes:
-        raise UsageError(
-            f"plan {program.plan.name!r} needs {program.scratch_bytes} bytes of scratch, a launch has "
-            f"{lane.scratch_bytes}: host.scratch_size sets twice as much"
-        )
     return _native.Program(
         lane,
         program.blocks,

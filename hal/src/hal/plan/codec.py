@@ -14,13 +14,13 @@ import json
 import stat
 import types
 import typing
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hal.interface.dtypes import ReduceOp
 from hal.interface.errors import PlanError, unknown_name
+from hal.plan.memo import once_per_plan
 from hal.plan.model import SCHEMA_VERSION, BufferKind, ChannelKind, Instruction, Loop, Plan
 from hal.plan.validate import validate
 
@@ -83,23 +83,14 @@ def load(path: str | Path) -> Plan:
         raise PlanError(f"{path}: {error.message}") from None
 
 
-_digests: dict[int, tuple[weakref.ref[Plan], str]] = {}
-
-
+@once_per_plan
 def digest(plan: Plan) -> str:
     """64 hexadecimal digits (SHA-256) that equal plans share and different ones do not. The description has no part.
 
     Computed once for each plan object.
     """
-    # keyed by identity: comparing or hashing a large plan takes as long as encoding it
-    known = _digests.get(id(plan))
-    if known is not None and known[0]() is plan:
-        return known[1]
     canonical = json.dumps(encode(dataclasses.replace(plan, description="")), sort_keys=True, separators=(",", ":"))
-    made = hashlib.sha256(canonical.encode()).hexdigest()
-    key = id(plan)
-    _digests[key] = (weakref.ref(plan, lambda _: _digests.pop(key, None)), made)
-    return made
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def encode(plan: Plan) -> dict[str, Any]:

@@ -19,12 +19,14 @@ The slot of a channel is the same on both of its ends: a number that, with the t
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.errors import PlanError
 from hal.plan.layout import Extent, Layout
+from hal.plan.memo import once_per_plan
 from hal.plan.model import (
     Acquire,
     Barrier,
@@ -83,11 +85,9 @@ class Program:
 
 def lower(plan: Plan, rank: int, layout: Layout, dtype: DType, op: ReduceOp = ReduceOp.SUM) -> Program:
     """Lower `rank`'s part of a structurally valid plan; `PlanError` where operands differ in length."""
-    slots = _channel_slots(plan)
-    lowering = _Lowering(plan, rank, layout, dtype, op, slots[rank], _broadcasters(plan))
+    known = _analyse(plan)
+    lowering = _Lowering(plan, rank, layout, dtype, op, known)
     blocks = tuple(tuple(lowering.block(number, block)) for number, block in enumerate(plan.ranks[rank].blocks))
-    scale = 2 if _uses_packets(plan) else 1
-    mapped = mapped_buffers(plan)
     return Program(
         plan=plan,
         rank=rank,
@@ -95,10 +95,10 @@ def lower(plan: Plan, rank: int, layout: Layout, dtype: DType, op: ReduceOp = Re
         op=op,
         blocks=blocks,
         semaphores=plan.ranks[rank].semaphores,
-        scratch_bytes=max(r.scratch_chunks for r in plan.ranks) * layout.scratch_chunk * scale,
-        channel_slots=1 + max((s for r in slots for s in r), default=-1),
-        maps_input=BufferKind.INPUT in mapped,
-        maps_output=BufferKind.OUTPUT in mapped,
+        scratch_bytes=max(r.scratch_chunks for r in plan.ranks) * layout.scratch_chunk * (2 if known.packets else 1),
+        channel_slots=1 + max((s for r in known.slots for s in r), default=-1),
+        maps_input=BufferKind.INPUT in known.mapped,
+        maps_output=BufferKind.OUTPUT in known.mapped,
     )
 
 
@@ -156,73 +156,75 @@ def mapped_buffers(plan: Plan) -> set[BufferKind]:
     return (remote | posted) - {BufferKind.SCRATCH}
 
 
-def _uses_packets(plan: Plan) -> bool:
-    return any(s.packet for s in spans(plan))
+@dataclass(frozen=True)
+class _Analysis:
+    """What the lowering of every rank needs to know of the whole plan."""
+
+    slots: list[list[int]]
+    """For each rank and channel its slot; -1 for a switch channel, which has no counter."""
+    broadcasters: set[int]
+    """Ranks whose every signal on first channels reaches all others at once, from one block.
+
+    Such a rank needs one counter that all others watch in place of one for each. Both ends find the same answer,
+    since both hold the whole plan.
+    """
+    mapped: set[BufferKind]
+    packets: bool
+
+
+@once_per_plan
+def _analyse(plan: Plan) -> _Analysis:
+    slots = _channel_slots(plan)
+    broadcasters = {r for r in range(plan.size) if _broadcasts(plan, r, slots[r])}
+    return _Analysis(slots, broadcasters, mapped_buffers(plan), any(s.packet for s in spans(plan)))
 
 
 def _channel_slots(plan: Plan) -> list[list[int]]:
-    """For each rank and channel its slot: its number among the channels to the same peer, port ones after memory."""
+    """A channel's slot is its number among the memory channels to the same peer; port channels come after these."""
+    ends = [Counter((c.kind, p) for c in r.channels for p in c.peers) for r in plan.ranks]
     result = []
-    memory: dict[tuple[int, int], int] = {}
     for number, rank in enumerate(plan.ranks):
-        for channel in rank.channels:
-            if channel.kind is ChannelKind.MEMORY:
-                pair = (min(number, channel.peer), max(number, channel.peer))
-                ends = sum(1 for c in rank.channels if c.kind is ChannelKind.MEMORY and c.peer == channel.peer)
-                memory[pair] = max(memory.get(pair, 0), ends)
-    for number, rank in enumerate(plan.ranks):
-        seen: dict[tuple[ChannelKind, int], int] = {}
+        seen: Counter[tuple[ChannelKind, int]] = Counter()
         slots = []
         for channel in rank.channels:
             if channel.kind is ChannelKind.SWITCH:
                 slots.append(-1)
                 continue
             key = (channel.kind, channel.peer)
-            seen[key] = seen.get(key, -1) + 1
-            pair = (min(number, channel.peer), max(number, channel.peer))
-            slots.append(seen[key] + (memory.get(pair, 0) if channel.kind is ChannelKind.PORT else 0))
+            # an end that only one side lists exists on the other too
+            memory = max(ends[number][ChannelKind.MEMORY, channel.peer], ends[channel.peer][ChannelKind.MEMORY, number])
+            slots.append(seen[key] + (memory if channel.kind is ChannelKind.PORT else 0))
+            seen[key] += 1
         result.append(slots)
     return result
 
 
-def _broadcasters(plan: Plan) -> set[int]:
-    """Ranks whose every signal on first channels reaches all others at once, from one block.
-
-    Such a rank needs one counter that all others watch in place of one for each. Both ends find the same answer,
-    since both hold the whole plan.
-    """
-    result = set()
-    slots = _channel_slots(plan)
-    for number, rank in enumerate(plan.ranks):
-        others = {p for p in range(plan.size) if p != number}
-        blocks_signalling = set()
-        plain = bool(others)
-        for block_number, block in enumerate(rank.blocks):
-            for instruction in walk(block):
-                if isinstance(instruction, Post) and instruction.signal and slots[number][instruction.channel] == 0:
-                    plain = False
-                if not isinstance(instruction, Signal):
-                    continue
-                first = {rank.channels[c].peer for c in instruction.channels if slots[number][c] == 0}
+def _broadcasts(plan: Plan, number: int, slots: list[int]) -> bool:
+    rank = plan.ranks[number]
+    others = set(range(plan.size)) - {number}
+    blocks = set()
+    for block_number, block in enumerate(rank.blocks):
+        for instruction in walk(block):
+            if isinstance(instruction, Post) and instruction.signal and slots[instruction.channel] == 0:
+                return False
+            if isinstance(instruction, Signal):
+                first = {rank.channels[c].peer for c in instruction.channels if slots[c] == 0}
                 if first:
-                    blocks_signalling.add(block_number)
-                    plain = plain and first == others
-        if plain and len(blocks_signalling) == 1:
-            result.add(number)
-    return result
+                    blocks.add(block_number)
+                    if first != others:
+                        return False
+    return len(blocks) == 1
 
 
 class _Lowering:
-    def __init__(
-        self, plan: Plan, rank: int, layout: Layout, dtype: DType, op: ReduceOp, slots: list[int], broadcast: set[int]
-    ) -> None:
+    def __init__(self, plan: Plan, rank: int, layout: Layout, dtype: DType, op: ReduceOp, known: _Analysis) -> None:
         self.plan = plan
         self.rank = rank
         self.layout = layout
         self.dtype = dtype
         self.op = op
-        self.slots = slots
-        self.broadcast = broadcast
+        self.slots = known.slots[rank]
+        self.broadcast = known.broadcasters
         self.pieces = loop_pieces(plan, layout)
         self.at = ""
         self.position = -1

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import weakref
+from collections.abc import Callable
 
 from hal.bootstrap import Store
 from hal.interface.device import Device
 from hal.interface.dtypes import DType, ReduceOp
-from hal.interface.errors import NotSupported, UsageError
+from hal.interface.errors import NotSupported, PlanError, UsageError
 from hal.interface.executor import Call, Executable, Executor, Membership
 from hal.plan.codec import digest
 from hal.plan.collective import Collective
 from hal.plan.layout import Layout
 from hal.plan.lower import lower
+from hal.plan.memo import once_per_plan
 from hal.plan.model import Plan
 from hal.plan.validate import validate
 
@@ -40,7 +41,6 @@ class Group:
         self.size = len(members)
         self._exchanges = itertools.count()
         self._splits = itertools.count()
-        self._validated: dict[int, weakref.ref[Plan]] = {}
         self.executor: Executor = device.create_executor(Membership(self.rank, self.size, self.exchange, members))
 
     def exchange(self, value: bytes) -> list[bytes]:
@@ -56,41 +56,44 @@ class Group:
         op: ReduceOp = ReduceOp.SUM,
         *,
         mapped: Plan | None = None,
-        layout: Layout | None = None,
+        layout: Callable[[Plan], Layout] | None = None,
         collective: Collective | None = None,
         executor: Executor | None = None,
+        identity: int | None = None,
     ) -> Executable:
         """Bind `plan` to a call of `count` elements; every member loads and runs the same.
 
         `mapped` runs in its place where the buffers that it reaches are mapped memory on every rank. `layout` places
         the chunks of a variable-count call. `collective` is what messages call it, `executor` that of a pair where
-        it is not the group's. `PlanError` for a plan that is malformed or made for another number of ranks.
+        it is not the group's, `identity` the number by which ranks see that they run the same plans (by default made
+        from the plans). `PlanError` for a plan that is malformed, made for another number of ranks, or too large for
+        the executor's scratch.
         """
         executor = executor or self.executor
         plans = [plan] if mapped is None else [plan, mapped]
+        programs = []
         for each in plans:
             if each.size != executor.size:
-                raise UsageError(f"plan {each.name!r} is made for {each.size} ranks, the group has {executor.size}")
-        self.check(plans)
-        layouts = [layout or Layout.uniform(p, count, dtype.itemsize) for p in plans]
-        programs = [lower(p, executor.rank, where, dtype, op) for p, where in zip(plans, layouts, strict=True)]
+                raise PlanError(f"plan {each.name!r} is made for {each.size} ranks, the group has {executor.size}")
+            check(each)
+            where = layout(each) if layout else Layout.uniform(each, count, dtype.itemsize)
+            program = lower(each, executor.rank, where, dtype, op)
+            if program.scratch_bytes > executor.scratch_bytes:
+                raise PlanError(
+                    f"plan {each.name!r} needs {program.scratch_bytes} bytes of scratch for {count} elements of "
+                    f"{dtype.label}, a launch has {executor.scratch_bytes}: take another algorithm, or more scratch "
+                    f"({self.device.properties.name}: `scratch_size` is for two launches)"
+                )
+            programs.append(program)
         call = Call(
             collective or Collective.of(plan.collective),
             dtype,
             op,
             NO_ROOT if plan.root is None else plan.root,
             count,
-            identity(plans),
+            _identity(plans) if identity is None else identity,
         )
         return executor.load(call, *programs)
-
-    def check(self, plans: list[Plan]) -> None:
-        """Validate what is to run, once for each plan; `PlanError` for one that is malformed."""
-        for plan in plans:
-            known = self._validated.get(id(plan))
-            if known is None or known() is not plan:
-                validate(plan)
-                self._validated[id(plan)] = weakref.ref(plan)
 
     def split(self, color: int | None, key: int = 0) -> Group | None:
         """The group of the members that give the same `color`, ordered by `key` and then by rank.
@@ -119,7 +122,13 @@ class Group:
         self.executor.close()
 
 
-def identity(plans: list[Plan]) -> int:
+@once_per_plan
+def check(plan: Plan) -> None:
+    """Validate a plan that is to run, once; `PlanError` for one that is malformed."""
+    validate(plan)
+
+
+def _identity(plans: list[Plan]) -> int:
     """A number that ranks compare to see that they run the same plans."""
     text = "/".join(digest(p) for p in plans)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

@@ -1,0 +1,1 @@
+"""Measurements of HAL beside other libraries; not installed, run from the root of the repository."""
