@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from benchmarks.host.cases import Case
 from benchmarks.host.control import Message
-from benchmarks.host.launch import TeamFailure
+
+
+class ContenderFailure(Exception):
+    """A contender cannot start, go on, or do a case; the message is the reason."""
+
+
+class WrongResult(ContenderFailure):
+    """A contender computed something else than it should."""
 
 
 class Asked(Protocol):
-    """What the conductor needs of a team (see launch.Team)."""
+    """What the conductor needs of the running ranks of a library (see launch.Team)."""
 
     def ask(self, order: Message, timeout: float) -> list[Message]:
-        """Give an order to all ranks; their replies. Raises `TeamFailure`."""
+        """Give an order to all ranks; their replies by rank. Raises `ContenderFailure`."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """The ranks of a library with one kind of memory. Each HAL is compared with each that `is_peer`."""
+
+    name: str
+    label: str
+    kind: str
+    is_peer: bool
+    team: Asked
 
 
 @dataclass(frozen=True)
 class Pace:
     """How long to measure.
 
-    `batch` seconds a batch, at least one call; rounds until `seconds` have passed for the case, but from `min_rounds`
-    to `max_rounds`. `timeout` seconds are what a contender has for one order.
+    A batch takes `batch` seconds, and one call at least. Rounds go on until `seconds` have passed for the case, but
+    there are `min_rounds` to `max_rounds`. A contender has `timeout` seconds for one order.
     """
 
     batch: float = 0.002
@@ -36,19 +55,8 @@ class Pace:
 
 
 @dataclass
-class Contender:
-    """A team with one kind of memory. `is_peer` says that HAL is compared with it."""
-
-    name: str
-    label: str
-    kind: str
-    is_peer: bool
-    team: Asked
-
-
-@dataclass
 class Sample:
-    """A contender's microseconds a call, round by round; or `reason`: why there are none."""
+    """A contender's microseconds a call, round by round; or `reason`, why there are none, and whether it was wrong."""
 
     rounds: list[float] = field(default_factory=list)
     iterations: int = 1
@@ -56,28 +64,80 @@ class Sample:
     is_wrong: bool = False
 
 
-class CaseFailure(Exception):
-    """A contender cannot do a case; the message is the reason."""
-
-
-class WrongResult(CaseFailure):
-    """It computed something else than it should."""
-
-
 def measure(case: Case, contenders: Sequence[Contender], pace: Pace) -> dict[str, Sample]:
     """Every contender's sample, by name. One that fails keeps its reason alone; the others go on."""
-    samples = {contender.name: Sample() for contender in contenders}
-    able = [c for c in contenders if _attempt(samples[c.name], lambda c=c: _prepare(c, case, pace))]  # type: ignore[misc]
-    able = [c for c in able if _attempt(samples[c.name], lambda c=c: _calibrate(c, samples[c.name], pace))]  # type: ignore[misc]
+    runs = [_Run(contender, case, pace) for contender in contenders]
+    for run in runs:
+        run.prepare()
     deadline = time.monotonic() + pace.seconds
+    able = [run for run in runs if run.sample.reason is None]
     done = 0
     while able and done < pace.max_rounds and (done < pace.min_rounds or time.monotonic() < deadline):
         first = done % len(able)
-        for contender in able[first:] + able[:first]:
-            sample = samples[contender.name]
-            _attempt(sample, lambda c=contender, s=sample: s.rounds.append(_batch(c, s.iterations, pace)))  # type: ignore[misc]
-        able = [c for c in able if samples[c.name].reason is None]
+        for run in able[first:] + able[:first]:
+            run.round()
+        able = [run for run in able if run.sample.reason is None]
         done += 1
-    for contender in contenders:
-        _attempt(Sample(), lambda c=contender: _ask(c, {"do": "release"}, pace))  # type: ignore[misc]
-    return samples
+    for run in runs:
+        run.release()
+    return {run.contender.name: run.sample for run in runs}
+
+
+class _Run:
+    """One contender's part in a case."""
+
+    def __init__(self, contender: Contender, case: Case, pace: Pace) -> None:
+        self.contender = contender
+        self.sample = Sample()
+        self._case = case
+        self._pace = pace
+        self._warmup = 0
+
+    def prepare(self) -> None:
+        """Have it make its buffers and check its result, and find how many calls make a batch."""
+        case, pace = self._case, self._pace
+        with self._failing():
+            order = {"do": "prepare", "collective": case.collective, "size": case.bytes, "source": case.source}
+            self._ask(order)
+            per_call = self._batch(1)
+            if per_call < pace.batch:
+                self._warmup = 2
+                per_call = self._batch(8)
+            self.sample.iterations = max(1, math.floor(pace.batch / per_call))
+            # caches hold what the contender before had in them: a tenth of a batch is not counted
+            self._warmup = math.ceil(self.sample.iterations / 10) if self.sample.iterations > 1 else 0
+
+    def round(self) -> None:
+        """One batch."""
+        with self._failing():
+            self._batch(self.sample.iterations)
+            self.sample.rounds.append(self._net * 1e6)
+
+    def release(self) -> None:
+        """Have it let go of its buffers."""
+        with contextlib.suppress(ContenderFailure):
+            self._ask({"do": "release"})
+
+    def _batch(self, iterations: int) -> float:
+        """Run a batch: seconds a call, of the slowest rank, with refilling; `_net` keeps those without."""
+        replies = self._ask({"do": "run", "iterations": iterations, "warmup": self._warmup})
+        total = max(reply["total"] for reply in replies)
+        fill = max(reply["fill"] for reply in replies)
+        self._net = (total - fill) / iterations * 1e-9
+        return float(total) / iterations * 1e-9
+
+    def _ask(self, order: Message) -> list[Message]:
+        replies = self.contender.team.ask({**order, "kind": self.contender.kind}, self._pace.timeout)
+        for reply in replies:
+            if "wrong" in reply:
+                raise WrongResult(reply["wrong"])
+            if "error" in reply:
+                raise ContenderFailure(reply["error"])
+        return replies
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except ContenderFailure as failure:
+            self.sample = Sample(reason=str(failure), is_wrong=isinstance(failure, WrongResult))

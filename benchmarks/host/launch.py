@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import psutil
 
+from benchmarks.host.conductor import ContenderFailure
 from benchmarks.host.contenders import Library
 from benchmarks.host.control import SOCKET_VARIABLE, Channel, Listener, Message
 
@@ -21,10 +22,6 @@ _START_TIMEOUT = 120.0
 _END_TIMEOUT = 10.0
 _LEFT_TO_THE_RANKS = 5.0
 """Seconds after which a rank that is stuck is ended by the kernel, beyond those the conductor waits for it."""
-
-
-class TeamFailure(Exception):
-    """The ranks of a library cannot start or go on; the message is the reason."""
 
 
 class Team:
@@ -52,9 +49,9 @@ class Team:
             raise
 
     def ask(self, order: Message, timeout: float) -> list[Message]:
-        """Give an order to all ranks; their replies by rank. `TeamFailure` ends the team: it is killed at once."""
+        """Give an order to all ranks; their replies by rank. `ContenderFailure` ends the team: it is killed at once."""
         if self.failure is not None:
-            raise TeamFailure(self.failure)
+            raise ContenderFailure(self.failure)
         try:
             for channel in self._channels:
                 channel.send({**order, "deadline": timeout + _LEFT_TO_THE_RANKS})
@@ -126,7 +123,7 @@ class Team:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise TeamFailure(f"cannot start {command[0]}: {error}") from error
+                raise ContenderFailure(f"cannot start {command[0]}: {error}") from error
         self._launchers.append(process)
 
     def _greet(self, ranks: int, listener: Listener) -> None:
@@ -140,15 +137,15 @@ class Team:
                 ended = [p for p in self._launchers if p.poll() is not None]
                 if ended:
                     why = f"its launcher exited with status {ended[0].returncode}: {self._last_words()}"
-                    raise TeamFailure(why) from None
+                    raise ContenderFailure(why) from None
                 if time.monotonic() > deadline:
-                    raise TeamFailure(f"{len(arrived)} of {ranks} ranks were there after {_START_TIMEOUT:g} s") from None
+                    raise ContenderFailure(f"{len(arrived)} of {ranks} ranks were there after {_START_TIMEOUT:g} s") from None
                 continue
             if hello is not None:
                 self._pids.append(hello["pid"])
                 arrived[hello["rank"]] = channel, hello
                 if hello["size"] != ranks:
-                    raise TeamFailure(f"a rank finds itself in a job of {hello['size']} ranks, not of {ranks}")
+                    raise ContenderFailure(f"a rank finds itself in a job of {hello['size']} ranks, not of {ranks}")
         self._channels = [arrived[rank][0] for rank in range(ranks)]
         self.version = arrived[0][1]["version"]
 
@@ -159,7 +156,7 @@ class Team:
     def _fail(self, reason: str) -> NoReturn:
         self.failure = reason
         self._kill()
-        raise TeamFailure(reason)
+        raise ContenderFailure(reason)
 
     def _kill(self) -> None:
         processes: dict[int, psutil.Process] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -36,6 +37,7 @@ def init(
     settings = config.load(
         None if config_path is None else str(config_path), {**values, "backend": backend, "timeout": timeout}
     )
+    logging.getLogger("hal").setLevel(settings.log_level.upper())
     place = launch or bootstrap.detect()
     store = bootstrap.connect(place, timeout=settings.bootstrap.timeout)
     try:

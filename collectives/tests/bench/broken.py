@@ -64,5 +64,5 @@ class ScribblesOnItsInput(Wrapped):
     def broadcast(self, x, out=None, root=0, **options):
         result = self._comm.broadcast(x, out, root, **options)
         if self._comm.rank == root and x is not out:
-            flip(x, 0)
+            x.view(np.uint8)[0] = 0xFF
         return result

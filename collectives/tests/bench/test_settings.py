@@ -57,7 +57,7 @@ def test_a_plot_needs_matplotlib(monkeypatch):
 
 
 def test_an_unknown_name_brings_the_nearest():
-    with pytest.raises(UsageError, match="unknown collective 'all_redcue'.*did you mean 'all_reduce'"):
+    with pytest.raises(UsageError, match=r"unknown collective 'all_redcue'.*did you mean 'all_reduce'"):
         read_collectives(["all_redcue"])
     with pytest.raises(UsageError, match="did you mean 'bfloat16'"):
         read_dtypes("bfloat61")
@@ -114,7 +114,7 @@ def test_send_recv_is_left_out_of_all_for_one_rank():
 
 
 def test_nothing_to_measure_is_an_error():
-    with pytest.raises(UsageError, match="all_gather has nothing to measure.*raise -e"):
+    with pytest.raises(UsageError, match=r"all_gather has nothing to measure.*raise -e"):
         cases(replace(SETTINGS, collectives=("all_gather",), max_bytes=8), 4)
 
 

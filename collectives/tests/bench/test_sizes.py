@@ -16,7 +16,7 @@ def test_sizes(text, size):
     "text", ["", "K", "-8", "0", "8 8", "1e3", "0x10", "٣", "9" * 18 + "G", "12Q", "1.5.5K", "nan"]
 )
 def test_what_is_no_size(text):
-    with pytest.raises(UsageError, match="^-b is "):
+    with pytest.raises(UsageError, match=r"^-b is "):
         parse_size(text, "-b")
 
 

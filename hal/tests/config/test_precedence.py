@@ -10,7 +10,7 @@ from hal.interface.errors import ConfigError, UsageError
 def test_defaults(load):
     loaded = load()
     assert (loaded.backend, loaded.timeout, loaded.log_level) == ("host", 30.0, "warning")
-    assert (loaded.bootstrap.timeout, loaded.bootstrap.interface) == (60.0, None)
+    assert loaded.bootstrap.timeout == 60.0
     assert loaded.section("host").segment_size == 64 * 2**30
     assert loaded.path is None
     assert all(loaded.origin(key.dotted) == Origin("default", "default") for key in loaded.settings())

@@ -91,7 +91,7 @@ class Report:
                 raise UsageError(f"results have schema_version {version!r}: this version reads {SCHEMA_VERSION}")
             settings = Settings.from_json(json.dumps(content["settings"]))
             return cls(content["environment"], settings, tuple(_row(row) for row in content["rows"]))
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise UsageError(f"these are no results of hal bench: {error!r}") from None
 
     def write(self, path: str | Path) -> None:

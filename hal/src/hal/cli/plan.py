@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hal.cli.output import console, print_error, table
-from hal.plan import Plan, digest, encode, load, show
 from hal.plugins.entry_points import Installed, PluginError, list_group, one_line
+
+if TYPE_CHECKING:
+    from hal.plan import Plan
 
 PROVIDERS = "hal.algorithms"
 """The entry-point group of algorithms: functions that return objects with the attributes `COLUMNS` names."""
@@ -33,6 +35,8 @@ def show_plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a plan instruction by instruction."""
+    from hal.plan import load, show  # here, because they bring numpy, which `hal --version` does without
+
     plan = load(file)
     text = show(plan, rank)  # also where JSON is asked for: it refuses a rank that is not there
     if as_json:
@@ -75,6 +79,8 @@ def _algorithms(provider: Installed) -> list[dict[str, str]]:
 
 
 def _facts(plan: Plan, rank: int | None) -> dict[str, Any]:
+    from hal.plan import digest, encode
+
     document = encode(plan)
     ranks = [{"rank": number, **part} for number, part in enumerate(document.pop("ranks"))]
     return {**document, "digest": digest(plan), "ranks": ranks if rank is None else [ranks[rank]]}

@@ -136,17 +136,6 @@ def integer(at_least: int = 0) -> Kind[int]:
     return Kind("a number allowed here", f"an integer of at least {at_least}", read)
 
 
-def text() -> Kind[str]:
-    """Any text that is not empty."""
-
-    def read(raw: object) -> str:
-        if not isinstance(raw, str) or not raw.strip():
-            raise ValueError
-        return raw
-
-    return Kind("a text", "text that is not empty", read)
-
-
 def name() -> Kind[str]:
     """A name as algorithms have it: a-z, 0-9 and _."""
     return _pattern(_NAME, "a name", "a name of a-z, 0-9 and _")

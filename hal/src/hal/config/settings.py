@@ -52,7 +52,6 @@ class Bootstrap:
     """How the ranks of a job find each other."""
 
     timeout: float = setting("60s", kinds.duration(), "Deadline for all ranks to have joined.")
-    interface: str | None = setting(None, kinds.text(), "Address to bind; by default the one that reaches the peers.")
 
 
 def _pin(collective: str) -> Any:
