@@ -47,7 +47,7 @@ format: setup  ## bring the source into the common format
 	@$(RUN)/ruff format --quiet .
 
 docs: setup  ## the documentation, as a site in site/
-	@$(RUN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --quiet --strict
 	@echo "site/index.html"
 
 bench: setup  ## all_reduce over shared memory, as a table; ARGS="..." replaces the arguments
@@ -66,7 +66,7 @@ clean:  ## remove all that was made here, .venv too
 $(STAMPS)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "make: Python 3.11 or\
 	 newer is needed, and $(PYTHON) is `$(PYTHON) --version 2>&1`; name another with make PYTHON=..." >&2; exit 1; }
-	@command -v $(CXX) >/dev/null || { echo "make: no C++ compiler: $(CXX) is not there;\
+	@command -v $(firstword $(CXX)) >/dev/null || { echo "make: no C++ compiler: $(CXX) is not there;\
 	 install g++ 11 or newer, or name another with make CXX=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
 	 || { echo "make: $(PYTHON) lacks its C headers (Python.h); install them (python3-dev)" >&2; exit 1; }

@@ -13,11 +13,11 @@ from benchmarks.host.cases import Case
 from benchmarks.host.control import Message
 
 
-class ContenderFailure(Exception):
+class ContenderError(Exception):
     """A contender cannot start, go on, or do a case; the message is the reason."""
 
 
-class WrongResult(ContenderFailure):
+class WrongResultError(ContenderError):
     """A contender computed something else than it should."""
 
 
@@ -25,7 +25,7 @@ class Asked(Protocol):
     """What the conductor needs of the running ranks of a library (see launch.Team)."""
 
     def ask(self, order: Message, timeout: float) -> list[Message]:
-        """Give an order to all ranks; their replies by rank. Raises `ContenderFailure`."""
+        """Give an order to all ranks; their replies by rank. Raises `ContenderError`."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class _Run:
 
     def release(self) -> None:
         """Have it let go of its buffers."""
-        with contextlib.suppress(ContenderFailure):
+        with contextlib.suppress(ContenderError):
             self._ask({"do": "release"})
 
     def _batch(self, iterations: int) -> float:
@@ -130,14 +130,14 @@ class _Run:
         replies = self.contender.team.ask({**order, "kind": self.contender.kind}, self._pace.timeout)
         for reply in replies:
             if "wrong" in reply:
-                raise WrongResult(reply["wrong"])
+                raise WrongResultError(reply["wrong"])
             if "error" in reply:
-                raise ContenderFailure(reply["error"])
+                raise ContenderError(reply["error"])
         return replies
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
         try:
             yield
-        except ContenderFailure as failure:
-            self.sample = Sample(reason=str(failure), is_wrong=isinstance(failure, WrongResult))
+        except ContenderError as failure:
+            self.sample = Sample(reason=str(failure), is_wrong=isinstance(failure, WrongResultError))

@@ -13,7 +13,7 @@ class Library:
 
     `adapter` is its module in `adapters/`; `package` what is installed for it (None: nothing); `mpi` its MPI
     library's file, where it has one. `kinds` are the kinds of memory it is measured with, each a contender.
-    `settings` says what differs from what a user gets who sets nothing.
+    `is_bound`: each rank to a core. `settings` says what differs from what a user gets who sets nothing.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Library:
     kinds: tuple[str, ...] = ("plain",)
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    is_bound: bool = True
     settings: str = "defaults"
 
     def contender(self, kind: str) -> str:
@@ -59,7 +60,15 @@ LIBRARIES = (
         settings="without the component `han`, and thread level `single`: faster for small messages",
     ),
     Library("intelmpi", "Intel MPI", "mpi", "impi-rt", "libmpi.so.12", environment={"I_MPI_PIN": "0"}),
-    Library("gloo", "torch gloo", "torch", package="torch", environment={"GLOO_SOCKET_IFNAME": "lo"}),
+    Library(
+        "gloo",
+        "torch gloo",
+        "torch",
+        package="torch",
+        environment={"GLOO_SOCKET_IFNAME": "lo"},
+        is_bound=False,
+        settings="not bound to cores: faster, for its ranks sleep while they wait",
+    ),
 )
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 Message = dict[str, Any]
 SOCKET_VARIABLE = "HAL_BENCH_SOCKET"
+BINDING_VARIABLE = "HAL_BENCH_BIND"
+"""Set where a rank is to bind itself to a core."""
 _LONGEST = 1 << 16
 
 

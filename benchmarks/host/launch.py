@@ -13,9 +13,9 @@ from typing import NoReturn
 
 import psutil
 
-from benchmarks.host.conductor import ContenderFailure
+from benchmarks.host.conductor import ContenderError
 from benchmarks.host.contenders import Library
-from benchmarks.host.control import SOCKET_VARIABLE, Channel, Listener, Message
+from benchmarks.host.control import BINDING_VARIABLE, SOCKET_VARIABLE, Channel, Listener, Message
 
 ROOT = Path(__file__).parents[2]
 _START_TIMEOUT = 120.0
@@ -25,7 +25,7 @@ _LEFT_TO_THE_RANKS = 5.0
 
 
 class Team:
-    """The running ranks of one library."""
+    """The running ranks of one library. `pids` are those of its ranks."""
 
     def __init__(self, library: Library, ranks: int, environment: Path) -> None:
         """Start them; returns when every rank has joined. `environment` is the peers' (see environment.py)."""
@@ -33,7 +33,7 @@ class Team:
         self.version = ""
         self.failure: str | None = None
         self._channels: list[Channel] = []
-        self._pids: list[int] = []
+        self.pids: list[int] = []
         self._folder = tempfile.TemporaryDirectory(prefix="hal-bench-")
         self._log = Path(self._folder.name, "log")
         self._launchers: list[subprocess.Popen[bytes]] = []
@@ -49,9 +49,9 @@ class Team:
             raise
 
     def ask(self, order: Message, timeout: float) -> list[Message]:
-        """Give an order to all ranks; their replies by rank. `ContenderFailure` ends the team: it is killed at once."""
+        """Give an order to all ranks; their replies by rank. `ContenderError` ends the team: it is killed at once."""
         if self.failure is not None:
-            raise ContenderFailure(self.failure)
+            raise ContenderError(self.failure)
         try:
             for channel in self._channels:
                 channel.send({**order, "deadline": timeout + _LEFT_TO_THE_RANKS})
@@ -69,7 +69,7 @@ class Team:
     def cpu_seconds(self) -> float:
         """Processor time that its ranks have used so far."""
         total = 0.0
-        for pid in self._pids:
+        for pid in self.pids:
             with contextlib.suppress(psutil.NoSuchProcess):
                 times = psutil.Process(pid).cpu_times()
                 total += times.user + times.system
@@ -96,6 +96,8 @@ class Team:
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
         }
+        if self.library.is_bound:
+            variables[BINDING_VARIABLE] = "1"
         if self.library.adapter == "hal":
             launcher = [python, "-c", "from hal.cli import main; main()", "run", "-n", str(ranks), "--no-prefix"]
             self._run([*launcher, *program], variables)
@@ -123,7 +125,7 @@ class Team:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise ContenderFailure(f"cannot start {command[0]}: {error}") from error
+                raise ContenderError(f"cannot start {command[0]}: {error}") from error
         self._launchers.append(process)
 
     def _greet(self, ranks: int, listener: Listener) -> None:
@@ -137,15 +139,17 @@ class Team:
                 ended = [p for p in self._launchers if p.poll() is not None]
                 if ended:
                     why = f"its launcher exited with status {ended[0].returncode}: {self._last_words()}"
-                    raise ContenderFailure(why) from None
+                    raise ContenderError(why) from None
                 if time.monotonic() > deadline:
-                    raise ContenderFailure(f"{len(arrived)} of {ranks} ranks were there after {_START_TIMEOUT:g} s") from None
+                    raise ContenderError(
+                        f"{len(arrived)} of {ranks} ranks were there after {_START_TIMEOUT:g} s"
+                    ) from None
                 continue
             if hello is not None:
-                self._pids.append(hello["pid"])
+                self.pids.append(hello["pid"])
                 arrived[hello["rank"]] = channel, hello
                 if hello["size"] != ranks:
-                    raise ContenderFailure(f"a rank finds itself in a job of {hello['size']} ranks, not of {ranks}")
+                    raise ContenderError(f"a rank finds itself in a job of {hello['size']} ranks, not of {ranks}")
         self._channels = [arrived[rank][0] for rank in range(ranks)]
         self.version = arrived[0][1]["version"]
 
@@ -156,26 +160,36 @@ class Team:
     def _fail(self, reason: str) -> NoReturn:
         self.failure = reason
         self._kill()
-        raise ContenderFailure(reason)
+        raise ContenderError(reason)
 
     def _kill(self) -> None:
         processes: dict[int, psutil.Process] = {}
-        for pid in [*(launcher.pid for launcher in self._launchers), *self._pids]:
+        for pid in [*(launcher.pid for launcher in self._launchers), *self.pids]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process = psutil.Process(pid)
-                if pid in self._pids and not _is_rank(process):
+                if pid in self.pids and not _is_rank(process):
                     continue  # the rank has ended, and its number belongs to another
                 processes |= {found.pid: found for found in (process, *process.children(recursive=True))}
+        segments = {segment for process in processes.values() for segment in _segments(process)}
         for process in processes.values():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(list(processes.values()), timeout=_END_TIMEOUT)
+        for segment in segments:  # a library that was killed could not remove its own
+            segment.unlink(missing_ok=True)
         for launcher in self._launchers:
             launcher.wait(_END_TIMEOUT)
         for channel in self._channels:
             channel.close()
-        self._channels, self._pids, self._launchers = [], [], []
+        self._channels, self.pids, self._launchers = [], [], []
         self._folder.cleanup()
+
+
+def _segments(process: psutil.Process) -> list[Path]:
+    """The named shared memory that a process has mapped."""
+    with contextlib.suppress(psutil.Error):
+        return [Path(each.path) for each in process.memory_maps() if Path(each.path).is_relative_to("/dev/shm")]
+    return []
 
 
 def _is_rank(process: psutil.Process) -> bool:

@@ -25,6 +25,15 @@ static int repetitions;
 static _Alignas(128) atomic_uint ping;
 static _Alignas(128) atomic_uint pong;
 
+/* What spinning threads do between two looks. */
+static void relax(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
 static double now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -105,7 +114,7 @@ static void *answer(void *unused) {
   (void)unused;
   bind_to(1);
   for (unsigned i = 1; i <= (unsigned)repetitions * ROUND_TRIPS; i++) {
-    while (atomic_load_explicit(&ping, memory_order_acquire) < i) __builtin_ia32_pause();
+    while (atomic_load_explicit(&ping, memory_order_acquire) < i) relax();
     atomic_store_explicit(&pong, i, memory_order_release);
   }
   return NULL;
@@ -121,7 +130,7 @@ static double round_trip(void) {
     double start = now();
     for (int k = 0; k < ROUND_TRIPS; k++) {
       atomic_store_explicit(&ping, ++i, memory_order_release);
-      while (atomic_load_explicit(&pong, memory_order_acquire) < i) __builtin_ia32_pause();
+      while (atomic_load_explicit(&pong, memory_order_acquire) < i) relax();
     }
     each[r] = (now() - start) / ROUND_TRIPS;
   }

@@ -17,10 +17,11 @@ import numpy as np
 
 from benchmarks.host.adapters import Adapter, Array, Call, join
 from benchmarks.host.cases import ITEM
-from benchmarks.host.control import SOCKET_VARIABLE, Channel, Message
+from benchmarks.host.control import BINDING_VARIABLE, SOCKET_VARIABLE, Channel, Message
 
 _FILLER = np.float32(1.0)
 _PERIOD = 1021
+_LEAVING_SECONDS = 20.0
 
 
 @dataclass
@@ -118,7 +119,7 @@ def expected(collective: str, rank: int, ranks: int, count: int, root: int) -> A
 
 
 def bind(rank: int) -> None:
-    """Bind the calling thread to a core, the same way for every contender; helper threads that there are stay free."""
+    """Bind the calling thread to a core, the same way in every library; helper threads that there are stay free."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[rank % len(cores)]})
 
@@ -126,7 +127,8 @@ def bind(rank: int) -> None:
 def main() -> None:
     """Serve the conductor until it says `quit` or goes away."""
     adapter = join(sys.argv[1])
-    bind(adapter.rank)
+    if BINDING_VARIABLE in os.environ:
+        bind(adapter.rank)
     channel = Channel.connect(os.environ[SOCKET_VARIABLE])
     channel.send({"rank": adapter.rank, "size": adapter.size, "pid": os.getpid(), "version": adapter.version})
     rank = Rank(adapter)
@@ -134,9 +136,7 @@ def main() -> None:
     while (order := channel.receive()) is not None:
         name = order.pop("do")
         if name == "quit":
-            channel.close()
-            adapter.close()
-            return
+            break
         # the kernel ends this process where a call, deep in a library, does not come back
         signal.setitimer(signal.ITIMER_REAL, order.pop("deadline"))
         try:
@@ -145,7 +145,9 @@ def main() -> None:
             reply = {"error": f"{type(error).__name__}: {error}"}
         signal.setitimer(signal.ITIMER_REAL, 0)
         channel.send(reply)
-    os._exit(1)  # the conductor is gone: finalising would wait for other ranks
+    # leaving may wait for other ranks, which may be stuck
+    signal.setitimer(signal.ITIMER_REAL, _LEAVING_SECONDS)
+    adapter.close()
 
 
 if __name__ == "__main__":

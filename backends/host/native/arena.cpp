@@ -33,21 +33,20 @@ Arena::Arena(int pid, int owner_fd, uint64_t owner_inode, uint64_t bytes) : byte
   std::string path = "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(owner_fd);
   fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
   if (fd < 0) fail("shared memory of process " + std::to_string(pid));
-  map();
-  if (inode != owner_inode) {
-    munmap(base, bytes);
-    close(fd);
-    errno = ESTALE;
-    fail("shared memory of process " + std::to_string(pid));
-  }
+  map(owner_inode);
 }
 
-void Arena::map() {
+void Arena::map(uint64_t expected) {
   struct stat status;
   void* address = MAP_FAILED;
-  errno = EINVAL;
-  if (fstat(fd, &status) == 0 && static_cast<uint64_t>(status.st_size) >= bytes) {
-    address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+  if (fstat(fd, &status) == 0) {
+    if (expected != 0 && (!S_ISREG(status.st_mode) || status.st_ino != expected)) {
+      errno = ESTALE;  // the descriptor means something else by now
+    } else if (static_cast<uint64_t>(status.st_size) != bytes) {
+      errno = EINVAL;
+    } else {
+      address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    }
   }
   if (address == MAP_FAILED) {
     int error = errno;

@@ -23,7 +23,8 @@ class Arena {
   int fd = -1;
 
  private:
-  void map();
+  // `inode` is that of the descriptor, where it is known.
+  void map(uint64_t inode = 0);
 };
 
 }  // namespace hal

@@ -1,7 +1,5 @@
 #include "fast.h"
 
-#include <stdexcept>
-
 namespace hal {
 namespace {
 
@@ -44,15 +42,15 @@ class GilGuard {
 Status run_with_gil(Executable& executable, void* source, uint64_t source_bytes, void* target, uint64_t target_bytes,
                     int64_t timeout_ns) {
   Lane& lane = executable.lane;
-  if (lane.running) throw std::runtime_error("this communicator is in use by another thread");
-  lane.running = true;
-  Status status;
-  {
-    GilGuard guard(source_bytes + target_bytes >= kReleaseBytes);
-    status = executable.run(source, source_bytes, target, target_bytes, timeout_ns, guard.hooks());
-  }
-  lane.running = false;
-  return status;
+  if (const char* why = lane.unusable(); why != nullptr) throw Refused(why);
+  if (lane.running) throw Refused("this communicator is in use by another thread");
+  struct Running {
+    explicit Running(bool& flag) : flag(flag) { flag = true; }
+    ~Running() { flag = false; }
+    bool& flag;
+  } running(lane.running);
+  GilGuard guard(source_bytes + target_bytes >= kReleaseBytes);  // taken back before the mark is removed
+  return executable.run(source, source_bytes, target, target_bytes, timeout_ns, guard.hooks());
 }
 
 // The arrays of a call, held while it runs, and the key that they make.
@@ -119,9 +117,9 @@ bool FastCalls::run(PyObject* source, PyObject* target, PyObject* op, int64_t ro
   try {
     status = run_with_gil(*entry.native, arguments.source(), bytes(key.source_bytes), arguments.target(),
                           bytes(key.target_bytes), entry.timeout_ns);
-  } catch (...) {
+  } catch (const Refused&) {
     Py_DECREF(entry.executable);
-    throw;
+    return false;  // the slow path says why
   }
   bool raised = false;
   if (status == Status::kInterrupted) {

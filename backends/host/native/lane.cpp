@@ -2,17 +2,29 @@
 
 #include <linux/futex.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <climits>
 #include <cstring>
 #include <stdexcept>
+#include <system_error>
 
 #include "launch.h"
 #include "packets.h"
 
 namespace hal {
+namespace {
+
+// How often this process is a child of a fork: a lane made before that belongs to the parent.
+std::atomic<unsigned> forks{0};
+
+const int kForkHandler = pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+
+}  // namespace
 
 Lane::Lane(int rank, std::vector<Member> members_, uint64_t arena_bytes, uint64_t scratch_bytes,
            uint64_t first_launch, LaneOptions options)
@@ -22,33 +34,89 @@ Lane::Lane(int rank, std::vector<Member> members_, uint64_t arena_bytes, uint64_
       arena_bytes(arena_bytes),
       scratch_bytes(scratch_bytes),
       launch(first_launch),
-      options(options) {
+      options(options),
+      forks_(forks.load(std::memory_order_relaxed)) {
+  (void)kForkHandler;
+  place_scratch();
+  for (const Member& member : members) {
+    // a descriptor of the process itself: it becomes readable when the process ends, and cannot mean another one later
+    int fd = member.pid == getpid() ? kThisProcess : static_cast<int>(syscall(SYS_pidfd_open, member.pid, 0));
+    if (fd == -1 && member.pid != getpid()) {
+      if (errno != ESRCH) {
+        int error = errno;
+        close_pidfds();
+        throw std::system_error(error, std::generic_category(), "watching process " + std::to_string(member.pid));
+      }
+      fd = kEnded;
+    }
+    pidfds_.push_back(fd);
+  }
+}
+
+Lane::Lane(int rank, std::vector<Member> members_, uint64_t arena_bytes, uint64_t scratch_bytes, Lane& parent,
+           std::vector<int> in_parent)
+    : rank(rank),
+      size(static_cast<int>(members_.size())),
+      members(std::move(members_)),
+      arena_bytes(arena_bytes),
+      scratch_bytes(scratch_bytes),
+      launch(0),
+      options(parent.options),
+      parent_(&parent),
+      in_parent_(std::move(in_parent)),
+      forks_(parent.forks_) {
+  place_scratch();
+  if (in_parent_.size() != members.size()) throw std::invalid_argument("each member needs its rank in the parent");
+  for (int member : in_parent_) {
+    if (member < 0 || member >= parent.size) throw std::invalid_argument("a member that the parent does not have");
+  }
+}
+
+void Lane::place_scratch() {
   if (rank < 0 || rank >= size) throw std::invalid_argument("rank outside its lane");
   for (int parity = 0; parity < 2; parity++) {
     bases[parity].assign(static_cast<size_t>(size) * 3, nullptr);
     for (int m = 0; m < size; m++) bases[parity][m * 3 + 2] = members[m].scratch + parity * scratch_bytes;
   }
-  for (const Member& member : members) {
-    // a descriptor of the process itself: it becomes readable when the process ends, and cannot mean another one later
-    pidfds_.push_back(member.pid == getpid() ? -1 : static_cast<int>(syscall(SYS_pidfd_open, member.pid, 0)));
-  }
 }
 
-Lane::~Lane() {
+Lane::~Lane() { close_pidfds(); }
+
+void Lane::close_pidfds() {
   for (int fd : pidfds_) {
     if (fd >= 0) close(fd);
   }
+  pidfds_.clear();
 }
 
 bool Lane::died(int member) const {
+  if (parent_ != nullptr) return parent_->died(in_parent_[member]);
+  if (pidfds_[member] == kEnded) return true;
   pollfd p{pidfds_[member], POLLIN, 0};
   return p.fd >= 0 && poll(&p, 1, 0) == 1;
 }
 
 void Lane::fail(Failure failure, int member) {
   uint64_t none = 0;
-  uint64_t what = static_cast<uint64_t>(failure) | static_cast<uint64_t>(member) << 8 | launch << 24;
+  uint64_t what = static_cast<uint64_t>(failure) | static_cast<uint64_t>(member) << kFailureBits | launch << kPhaseBits;
   common().failure.compare_exchange_strong(none, what);
+  if (parent_ != nullptr) parent_->fail(failure, in_parent_[member]);
+}
+
+bool Lane::failed() const {
+  if (common().failure.load(std::memory_order_acquire) != 0) return true;
+  return parent_ != nullptr && parent_->failed();
+}
+
+bool Lane::fail_with_parent() {
+  if (parent_ == nullptr) return false;
+  for (int member = 0; member < parent_->size; member++) {
+    // in this order: what a member did before it ended is visible once the end is
+    if (!parent_->died(member) || parent_->members[member].control->closed.load() != 0) continue;
+    parent_->fail(Failure::kPeerDied, member);
+    return true;
+  }
+  return false;
 }
 
 void Lane::wake_all() {
@@ -58,11 +126,46 @@ void Lane::wake_all() {
   }
 }
 
+bool Lane::gone(int member) const {
+  if (members[member].control->closed.load(std::memory_order_acquire) != 0) return true;
+  return parent_ != nullptr ? parent_->gone(in_parent_[member]) : died(member);
+}
+
+void Lane::leave() {
+  if (unusable() != nullptr) return;
+  left_ = true;
+  own().closed.store(1);
+  wake_all();
+  for (const Member& member : members) member.departed[rank].store(1, std::memory_order_release);
+}
+
+const char* Lane::unusable() const {
+  if (forks_ != forks.load(std::memory_order_relaxed)) return "this communicator belongs to the process that forked";
+  return left_ ? "this communicator is closed" : nullptr;
+}
+
+bool Lane::deserted() const {
+  for (int member = 0; member < size; member++) {
+    if (members[rank].departed[member].load(std::memory_order_acquire) == 0 && !died(member)) return false;
+  }
+  return true;
+}
+
 Executable::Executable(Lane& lane, CallKey key, std::vector<Program> any, std::vector<Program> mapped)
     : lane(lane), key(key), any_(std::move(any)), mapped_(std::move(mapped)) {
   if (any_.size() != 1 || mapped_.size() > 1) throw std::invalid_argument("one program for any buffers is needed");
   if (any_[0].maps_input || any_[0].maps_output) {
     throw std::invalid_argument("the program for any buffers reaches peers' buffers");
+  }
+  input_bytes_ = output_bytes_ = 0;
+  for (const auto* programs : {&any_, &mapped_}) {
+    for (const Program& program : *programs) {
+      if (program.rank != lane.rank || program.members != lane.size || program.scratch_bytes != lane.scratch_bytes) {
+        throw std::invalid_argument("the program was decoded for another lane");
+      }
+      input_bytes_ = std::max(input_bytes_, program.input_bytes);
+      output_bytes_ = std::max(output_bytes_, program.output_bytes);
+    }
   }
 }
 
@@ -87,7 +190,13 @@ Status recycle(Lane& lane, int64_t timeout_ns, Hooks hooks) {
 
 Status Executable::run(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, int64_t timeout_ns,
                        Hooks hooks) {
-  if (lane.common().failure.load(std::memory_order_acquire) != 0) return Status::kFailed;
+  if (input_bytes < input_bytes_ || output_bytes < output_bytes_) {
+    throw Refused("the call reaches " + std::to_string(input_bytes_) + " bytes of its input, which has " +
+                  std::to_string(input_bytes) + ", and " + std::to_string(output_bytes_) +
+                  " of its output, which has " + std::to_string(output_bytes));
+  }
+  if (timeout_ns <= 0) throw Refused("a timeout above 0 is needed");
+  if (lane.failed()) return Status::kFailed;
   if ((lane.launch + 1) % kPacketFlags == 0) {
     if (Status status = recycle(lane, timeout_ns, hooks); status != Status::kOk) return status;
   }

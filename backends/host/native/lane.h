@@ -5,6 +5,7 @@
 // reset between launches, and a launch that failed leaves nothing behind that a later one could mistake.
 #pragma once
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -15,9 +16,10 @@ namespace hal {
 
 struct Member {
   Control* control;
-  Counter* counters;  // [member][kChannelSlots]
-  uint8_t* scratch;   // two halves
-  uint8_t* arena;     // where the member's arena is mapped here
+  Counter* counters;   // [member][kChannelSlots]
+  Departed* departed;  // [member]
+  uint8_t* scratch;    // two halves
+  uint8_t* arena;      // where the member's arena is mapped here
   int pid;
 };
 
@@ -27,6 +29,11 @@ struct LaneOptions {
 };
 
 enum class Status { kOk = 0, kMismatch, kFailed, kInterrupted };
+
+// A call that was refused before it did anything.
+struct Refused : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 // What the caller wants done in a long call: something before it gives up the processor for the first time (release
 // the GIL), and now and then a look whether it is to stop (for a signal).
@@ -38,17 +45,31 @@ struct Hooks {
 
 class Lane {
  public:
-  Lane(int rank, std::vector<Member> members, uint64_t arena_bytes, uint64_t scratch_bytes, uint64_t first_launch, LaneOptions options);
+  Lane(int rank, std::vector<Member> members, uint64_t arena_bytes, uint64_t scratch_bytes, uint64_t first_launch,
+       LaneOptions options);
+  // A lane of some members of `parent`, which outlives it. `in_parent`: their ranks there. The two fail together, and
+  // the parent watches over the processes.
+  Lane(int rank, std::vector<Member> members, uint64_t arena_bytes, uint64_t scratch_bytes, Lane& parent,
+       std::vector<int> in_parent);
   ~Lane();
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
   // Make every member's current and later launches fail. The first failure stands.
   void fail(Failure failure, int member);
+  bool failed() const;
   void wake_all();
   bool died(int member) const;
+  // Touch the others' memory no more, from now on; nothing can be run afterwards. Idempotent.
+  void leave();
+  // Why nothing can be run, or null.
+  const char* unusable() const;
+  // Whether every member has left or ended, so that this member's memory is nobody else's any more.
+  bool deserted() const;
   // Whether a member has ended or left, so that it will do nothing more.
-  bool gone(int member) const { return members[member].control->closed.load(std::memory_order_acquire) || died(member); }
+  bool gone(int member) const;
+  // Fail where a process has ended that had not left, though it be no member of this lane but of the parent alone.
+  bool fail_with_parent();
 
   int rank;
   int size;
@@ -66,7 +87,15 @@ class Lane {
   Control& common() const { return *members[0].control; }
 
  private:
-  std::vector<int> pidfds_;
+  void close_pidfds();
+  void place_scratch();
+
+  Lane* parent_ = nullptr;
+  std::vector<int> in_parent_;
+  static constexpr int kThisProcess = -1, kEnded = -2;
+  std::vector<int> pidfds_;  // a descriptor, or one of these
+  bool left_ = false;
+  unsigned forks_;
 };
 
 // A collective bound to a lane: one program for mapped buffers, one for any, or both.
@@ -82,6 +111,7 @@ class Executable {
 
  private:
   std::vector<Program> any_, mapped_;  // none or one each
+  uint64_t input_bytes_, output_bytes_;  // what they reach of this member's buffers
 };
 
 }  // namespace hal

@@ -23,8 +23,12 @@ uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * 
 
 uint64_t counters_offset() { return round_up(sizeof(hal::Control), 128); }
 
+uint64_t departed_offset(uint64_t members) {
+  return counters_offset() + members * hal::kChannelSlots * sizeof(hal::Counter);
+}
+
 uint64_t scratch_offset(uint64_t members) {
-  return round_up(counters_offset() + members * hal::kChannelSlots * sizeof(hal::Counter), 4096);
+  return round_up(departed_offset(members) + members * sizeof(hal::Departed), 4096);
 }
 
 uint64_t lane_bytes(uint64_t members, uint64_t scratch) { return scratch_offset(members) + 2 * scratch; }
@@ -32,16 +36,26 @@ uint64_t lane_bytes(uint64_t members, uint64_t scratch) { return scratch_offset(
 // (address of the member's part of the lane, base of its arena, pid)
 using MemberTuple = std::tuple<uint64_t, uint64_t, int>;
 
-std::unique_ptr<hal::Lane> make_lane(int rank, const std::vector<MemberTuple>& members, uint64_t arena_bytes,
-                                     uint64_t scratch, uint64_t first_launch, int spin, int yields) {
+std::vector<hal::Member> read_members(const std::vector<MemberTuple>& members) {
   std::vector<hal::Member> result;
   for (const auto& [address, arena, pid] : members) {
     auto* at = reinterpret_cast<uint8_t*>(address);
     result.push_back({reinterpret_cast<hal::Control*>(at), reinterpret_cast<hal::Counter*>(at + counters_offset()),
+                      reinterpret_cast<hal::Departed*>(at + departed_offset(members.size())),
                       at + scratch_offset(members.size()), reinterpret_cast<uint8_t*>(arena), pid});
   }
-  return std::make_unique<hal::Lane>(rank, std::move(result), arena_bytes, scratch, first_launch,
+  return result;
+}
+
+std::unique_ptr<hal::Lane> make_lane(int rank, const std::vector<MemberTuple>& members, uint64_t arena_bytes,
+                                     uint64_t scratch, uint64_t first_launch, int spin, int yields) {
+  return std::make_unique<hal::Lane>(rank, read_members(members), arena_bytes, scratch, first_launch,
                                      hal::LaneOptions{spin, yields});
+}
+
+std::unique_ptr<hal::Lane> make_child(hal::Lane& parent, const std::vector<int>& in_parent, int rank,
+                                      const std::vector<MemberTuple>& members, uint64_t scratch) {
+  return std::make_unique<hal::Lane>(rank, read_members(members), parent.arena_bytes, scratch, parent, in_parent);
 }
 
 int run(hal::Executable& executable, uint64_t input, uint64_t input_bytes, uint64_t output, uint64_t output_bytes,
@@ -55,7 +69,8 @@ int run(hal::Executable& executable, uint64_t input, uint64_t input_bytes, uint6
 hal::Program make_program(const hal::Lane& lane, const std::vector<std::vector<int64_t>>& blocks,
                           const std::vector<int32_t>& semaphores, int dtype, int slots, bool maps_input,
                           bool maps_output) {
-  return hal::Program(blocks, semaphores, dtype, slots, maps_input, maps_output, lane.size, lane.scratch_bytes);
+  return hal::Program(blocks, semaphores, dtype, slots, maps_input, maps_output, lane.rank, lane.size,
+                      lane.scratch_bytes);
 }
 
 // For each member, what it announced for this launch: (collective, dtype, op, root, count, plan), or None.
@@ -140,6 +155,7 @@ NB_MODULE(_native, m) {
   nb::class_<hal::Lane>(m, "Lane")
       .def(nb::new_(&make_lane), "rank"_a, "members"_a, "arena_bytes"_a, "scratch_bytes"_a, "first_launch"_a, "spin"_a,
            "yields"_a)
+      .def("child", &make_child, "in_parent"_a, "rank"_a, "members"_a, "scratch_bytes"_a, nb::keep_alive<0, 1>())
       .def_ro("rank", &hal::Lane::rank)
       .def_ro("size", &hal::Lane::size)
       .def_ro("scratch_bytes", &hal::Lane::scratch_bytes)
@@ -149,25 +165,19 @@ NB_MODULE(_native, m) {
       .def_ro("yields", &hal::Lane::yielded)
       .def("fail",
            [](hal::Lane& lane, int failure, int member) {
+             if (lane.unusable() != nullptr) return;
              lane.fail(static_cast<hal::Failure>(failure), member);
              lane.wake_all();
            },
            "failure"_a, "member"_a)
-      .def("leave", [](hal::Lane& lane) {
-             lane.own().closed.store(1);
-             lane.wake_all();
-           })
-      .def("left", [](const hal::Lane& lane) {
-             // whether every member has left or ended, so that the lane's memory is nobody's any more
-             for (int m = 0; m < lane.size; m++) {
-               if (!lane.gone(m)) return false;
-             }
-             return true;
-           })
+      .def("leave", &hal::Lane::leave)
+      .def_prop_ro("unusable", [](const hal::Lane& lane) { return lane.unusable(); })
+      .def("deserted", [](const hal::Lane& lane) { return !lane.running && lane.deserted(); })
       .def("failure",
            [](const hal::Lane& lane) {
              uint64_t word = lane.common().failure.load();
-             return std::make_tuple(static_cast<int>(word & 0xff), static_cast<int>(word >> 8 & 0xffff), word >> 24);
+             return std::make_tuple(static_cast<int>(word & ((1 << hal::kFailureBits) - 1)),
+                                    static_cast<int>(word >> hal::kFailureBits & 0xffff), word >> hal::kPhaseBits);
            })
       .def("calls", &calls)
       .def("reports", &reports, "launch"_a);

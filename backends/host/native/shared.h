@@ -8,7 +8,7 @@ namespace hal {
 
 constexpr int kChannelSlots = 64;   // counters for each ordered pair of members
 constexpr int kReportEntries = 32;  // blocks a stall report shows
-constexpr int kPhaseBits = 16;      // signals on one channel in one launch fit in these bits of a counter
+constexpr int kPhaseBits = 20;      // signals on one channel in one launch fit in these bits of a counter
 
 // What a rank calls. Ranks of a launch must agree on all of it.
 struct CallKey {
@@ -54,21 +54,26 @@ struct alignas(128) Report {
   ReportEntry entry[kReportEntries];
 };
 
-enum class Failure : uint32_t { kNone, kStall, kPeerDied, kAborted, kClosed };
+enum class Failure : uint32_t { kNone, kStall, kPeerDied, kAborted };
+constexpr int kFailureBits = 4;
 
 struct Control {
   Header header[2];
   Doorbell doorbell;
   // those of member 0 serve the whole lane; all members write them
-  alignas(128) std::atomic<uint64_t> failure;  // Failure | member << 8 | launch << 24; set once
+  alignas(128) std::atomic<uint64_t> failure;  // Failure | member << kFailureBits | launch << kPhaseBits; set once
   alignas(128) std::atomic<uint32_t> sleepers;
   alignas(128) std::atomic<uint64_t> finished;  // the last launch that the member has completed
   std::atomic<uint32_t> closed;                 // the member has left; it enters no further launch
   Report report;
-  // followed by: std::atomic<uint64_t> counter[member][kChannelSlots], then two halves of scratch
+  // followed by: Counter counter[member][kChannelSlots]; Departed departed[member]; then two halves of scratch
 };
 
 // A counter for the signals to one other member: launch << kPhaseBits | signals so far in it.
 using Counter = std::atomic<uint64_t>;
+
+// Set by each member in every other's memory as the last thing that it does there. Once all have, the memory is its
+// owner's alone, and may be freed without a look at that of the others, who may have freed theirs.
+using Departed = std::atomic<uint32_t>;
 
 }  // namespace hal

@@ -94,6 +94,7 @@ Status Launch::sleep() {
       lane_.fail(Failure::kPeerDied, member);
       return failed();
     }
+    if (lane_.fail_with_parent()) return failed();
     if (now() >= deadline_) {
       lane_.fail(Failure::kStall, lane_.rank);
       return failed();
@@ -117,7 +118,7 @@ void Launch::awake() {
 
 // What can end a wait other than what is waited for.
 Status Launch::check() {
-  if (lane_.common().failure.load(std::memory_order_acquire) != 0) return failed();
+  if (lane_.failed()) return failed();
   if (mismatch_) return Status::kOk;  // `disagree` is collecting what everybody says
   for (int member = 0; member < lane_.size && unseen_ > 0; member++) {
     arrived(member);
@@ -151,6 +152,8 @@ Status Launch::disagree() {
       if (Status status = idle(); status != Status::kOk) return status;
     }
   }
+  // those that still collect what the others say need this member no more
+  lane_.own().finished.store(number_, std::memory_order_release);
   return Status::kMismatch;
 }
 

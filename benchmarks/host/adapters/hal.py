@@ -13,10 +13,10 @@ from benchmarks.host.adapters import Array, Call
 class Hal:
     """The communicator of all ranks; `registered` memory is what `Communicator.empty` gives."""
 
-    def __init__(self) -> None:
-        self._comm = hal_collectives.init()
+    def __init__(self, comm: hal_collectives.Communicator) -> None:
+        self._comm = comm
         self.rank, self.size = self._comm.rank, self._comm.size
-        self.version = f"HAL {importlib.metadata.version('hal-collectives')}"
+        self.version = importlib.metadata.version("hal-collectives")
 
     def allocate(self, kind: str, count: int) -> Array:
         """An array of NumPy's, or one in registered memory."""
@@ -43,4 +43,4 @@ class Hal:
 
 def join() -> Hal:
     """Join through `hal_collectives.init`."""
-    return Hal()
+    return Hal(hal_collectives.init())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from mpi4py import MPI
+from mpi4py import MPI  # type: ignore[import-not-found]
 
 from benchmarks.host.adapters import Array, Call
 
@@ -14,7 +14,7 @@ class Mpi:
     def __init__(self) -> None:
         self._comm = MPI.COMM_WORLD
         self.rank, self.size = self._comm.rank, self._comm.size
-        self.version = MPI.Get_library_version().splitlines()[0].split(",")[0].strip("\0 ")
+        self.version = " ".join(MPI.Get_library_version().strip("\0").splitlines()[0].split(",")[0].split())
 
     def allocate(self, kind: str, count: int) -> Array:
         """An array of NumPy's: MPI has no other kind that its collectives would treat differently."""

@@ -60,6 +60,9 @@ def _as_array(x: Any, what: str) -> np.ndarray[Any, Any]:
         ) from None
 
 
+OVERLAP = "share memory other than as the in-place form allows"
+
+
 def overlap(a: Buffer, b: Buffer) -> bool:
     """Whether two buffers share bytes."""
     return a.nbytes > 0 and b.nbytes > 0 and a.address < b.address + b.nbytes and b.address < a.address + a.nbytes

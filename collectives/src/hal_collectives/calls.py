@@ -9,11 +9,12 @@ from typing import Any
 
 from hal.config import Algorithms
 from hal.interface.dtypes import DType, ReduceOp
-from hal.interface.executor import Executable, Executor
+from hal.interface.executor import Call, Executable, Executor
 from hal.plan.collective import Collective
 from hal.plan.layout import Layout
+from hal.plan.lower import lower
 from hal.plan.model import Plan
-from hal.runtime.group import Group
+from hal.runtime.group import NO_ROOT, Group
 from hal_collectives.algorithms import Algorithm
 from hal_collectives.selection import choose
 
@@ -70,6 +71,25 @@ class Calls:
         nbytes = count * dtype.itemsize
         return self._load(whole, self._group.executor, collective, count, dtype, op, root, nbytes, layout)
 
+    def get_exchange(
+        self, collective: Collective, width: int, dtype: DType, op: ReduceOp, root: int | None
+    ) -> Executable:
+        """The executable of the all_gather of `width` int64 a rank with which a variable-count call begins.
+
+        It announces that call, without a count, so that ranks are compared by what they are about to do.
+        """
+        key = (collective, width, dtype, op, root, "exchange")
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+            return found
+        executor, item = self._group.executor, DType.INT64.itemsize
+        algorithm = choose(Collective.ALL_GATHER, executor.size, executor.size * width * item, mapped=False)
+        plan = algorithm.build(executor.size)
+        program = lower(plan, executor.rank, Layout.uniform(plan, width, item), DType.INT64)
+        call = Call(collective, dtype, op, NO_ROOT if root is None else root, 0, _identity(algorithm))
+        return self._keep(key, executor.load(call, program))
+
     def _load(
         self,
         key: Key,
@@ -96,6 +116,9 @@ class Calls:
             executor=executor,
             identity=_identity(plain, mapped),
         )
+        return self._keep(key, executable)
+
+    def _keep(self, key: Key, executable: Executable) -> Executable:
         self._kept[key] = executable
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)

@@ -1,23 +1,26 @@
 """The variable-count forms: ranks first tell each other their counts, then run a plan laid out for them.
 
-Every form begins with one small all_gather of `size + 2` integers from each rank: what the rank was told of the
-counts (-1 where nothing), and what its buffers hold. All ranks then judge the same table, so that a contradiction
-raises the same `UsageError` everywhere before anything is moved.
+What a rank can see for itself is wrong it raises before anything is launched. Then comes one small all_gather, in which
+each rank tells the counts it was given and what its buffers hold. All ranks judge the same table, so that a
+contradiction raises a `UsageError` on every rank before any data is moved. The executor compares collective, type,
+operation and root of this exchange as it does of any call.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hal.interface.dtypes import DType, ReduceOp
+from hal.interface.dtypes import DType
 from hal.interface.errors import UsageError
 from hal.plan.collective import Collective
 from hal.plan.layout import Extent, Layout
 from hal.plan.model import Plan
-from hal_collectives.buffers import Buffer, as_buffer
+from hal_collectives.buffers import OVERLAP, Buffer, as_buffer, overlap
 
 if TYPE_CHECKING:
     from hal_collectives.communicator import Communicator
@@ -29,15 +32,40 @@ Extents = tuple[tuple[Extent, ...], ...]
 def all_gather(comm: Communicator, x: Any, out: Any, counts: Any, async_op: bool, timeout: float | None) -> Any:
     """See `Communicator.all_gather_v`."""
     call = _Call(comm, Collective.ALL_GATHER_V, timeout)
-    src, given = call.buffer(x, "x"), call.counts(counts, "counts")
-    told = call.exchange(given, src.count, UNKNOWN)
-    have = [int(n) for n in told[:, -2]]
-    for rank in range(comm.size):
-        call.agree(rank, "counts", told[rank, :-2], have)
-    dst = call.output(out, src.dtype, sum(have))
-    call.no_overlap(src, dst, sum(have[: comm.rank]))
+    src, dst, have = _gathered(call, x, out, counts, holder=True)
+    dst = dst or call.new(src.dtype, sum(have))
     inputs = tuple(((0, n),) for n in have)
     return call.run(src, dst, inputs, (_offsets(have),) * comm.size, async_op)
+
+
+def gather(comm: Communicator, x: Any, out: Any, counts: Any, root: int, async_op: bool, timeout: float | None) -> Any:
+    """See `Communicator.gather_v`."""
+    call = _Call(comm, Collective.GATHER_V, timeout, root=root)
+    src, dst, have = _gathered(call, x, out, counts, holder=comm.rank == root)
+    if comm.rank == root:
+        dst = dst or call.new(src.dtype, sum(have))
+    outputs = tuple(_offsets(have) if rank == root else () for rank in range(comm.size))
+    return call.run(src, dst, tuple(((0, n),) for n in have), outputs, async_op)
+
+
+def _gathered(call: _Call, x: Any, out: Any, counts: Any, *, holder: bool) -> tuple[Buffer, Buffer | None, list[int]]:
+    """Buffers and counts of a gather. `holder`: whether this rank gets the result, so that `out` means something."""
+    comm, src, given = call.comm, call.buffer(x, "x"), call.counts(counts, "counts")
+    dst = call.output(out, src.dtype) if holder else None
+    if counts is not None:
+        call.holds("x", src.count, given[comm.rank])
+        if dst is not None:
+            call.holds("out", dst.count, sum(given))
+            call.no_overlap(src, dst, sum(given[: comm.rank]))
+    told = call.exchange(src.dtype, given, x=src, out=dst, place=call.place(src, dst))
+    have = [row.x for row in told]
+    for rank, row in enumerate(told):
+        call.agree(rank, "counts", row.counts, have, "for rank {k}, which has {n}")
+        if row.out != UNKNOWN:
+            call.holds("out", row.out, sum(have), rank)
+            if row.place not in (UNKNOWN, sum(have[:rank]) * src.dtype.itemsize):
+                raise call.error(f"x and out of rank {rank} {OVERLAP}")
+    return src, dst, have
 
 
 def reduce_scatter(
@@ -45,56 +73,39 @@ def reduce_scatter(
 ) -> Any:
     """See `Communicator.reduce_scatter_v`."""
     call = _Call(comm, Collective.REDUCE_SCATTER_V, timeout, op)
-    src, given = call.buffer(x, "x"), call.counts(counts, "counts", needed=True)
-    told = call.exchange(given, src.count, UNKNOWN)
-    blocks = [int(n) for n in told[0, :-2]]
-    for rank in range(comm.size):
-        call.agree(rank, "counts", told[rank, :-2], blocks, other=0)
-        call.holds(rank, "x", int(told[rank, -2]), sum(blocks))
-    dst = call.output(out, src.dtype, blocks[comm.rank])
+    src, blocks = call.buffer(x, "x"), call.counts(counts, "counts", needed=True)
+    call.holds("x", src.count, sum(blocks))
+    dst = call.output(out, src.dtype, blocks[comm.rank]) or call.new(src.dtype, blocks[comm.rank])
     call.no_overlap(dst, src, sum(blocks[: comm.rank]))
+    told = call.exchange(src.dtype, blocks)
+    for rank, row in enumerate(told):
+        call.same(rank, row.counts, 0, told[0].counts)
     outputs = tuple(((0, n),) for n in blocks)
     return call.run(src, dst, (_offsets(blocks),) * comm.size, outputs, async_op)
-
-
-def gather(comm: Communicator, x: Any, out: Any, counts: Any, root: int, async_op: bool, timeout: float | None) -> Any:
-    """See `Communicator.gather_v`."""
-    call = _Call(comm, Collective.GATHER_V, timeout, root=root)
-    src, given = call.buffer(x, "x"), call.counts(counts, "counts")
-    told = call.exchange(given, src.count, UNKNOWN)
-    have = [int(n) for n in told[:, -2]]
-    for rank in range(comm.size):
-        call.agree(rank, "counts", told[rank, :-2], have)
-    dst = None
-    if comm.rank == root:
-        dst = call.output(out, src.dtype, sum(have))
-        call.no_overlap(src, dst, sum(have[:root]))
-    outputs = tuple(_offsets(have) if rank == root else () for rank in range(comm.size))
-    return call.run(src, dst, tuple(((0, n),) for n in have), outputs, async_op)
 
 
 def scatter(comm: Communicator, x: Any, counts: Any, out: Any, root: int, async_op: bool, timeout: float | None) -> Any:
     """See `Communicator.scatter_v`."""
     call = _Call(comm, Collective.SCATTER_V, timeout, root=root)
     at_root = comm.rank == root
-    src = call.buffer(x, "x") if at_root else None
     given = call.counts(counts, "counts", needed=at_root)
-    dst = None if out is None else call.buffer(out, "out", writable=True)
-    if src is None and dst is None:
-        raise call.error("out is needed on every rank but the root: its dtype is that of the message")
-    told = call.exchange(given, src.count if src else UNKNOWN, dst.count if dst else UNKNOWN)
-    blocks = [int(n) for n in told[root, :-2]]
-    call.holds(root, "x", int(told[root, -2]), sum(blocks))
-    for rank in range(comm.size):
-        call.agree(rank, "counts", told[rank, :-2], blocks, other=root)
-        if told[rank, -1] != UNKNOWN:
-            call.holds(rank, "out", int(told[rank, -1]), blocks[rank])
-    if dst is None:
-        assert src is not None
-        dst = call.output(None, src.dtype, blocks[root])
-    if src is not None:
-        call.output(dst.array, src.dtype, blocks[root])
-        call.no_overlap(dst, src, sum(blocks[:root]))
+    mine = None if counts is None else given[comm.rank]
+    src = None
+    if at_root:
+        src = call.buffer(x, "x")
+        call.holds("x", src.count, sum(given))
+        dst = call.output(out, src.dtype, mine) or call.new(src.dtype, given[root])
+        call.no_overlap(dst, src, sum(given[:root]))
+    else:
+        dst = call.buffer(out, "out", writable=True)
+        if mine is not None:
+            call.holds("out", dst.count, mine)
+    told = call.exchange(dst.dtype, given, out=dst)
+    blocks = told[root].counts
+    for rank, row in enumerate(told):
+        if row.counts[0] != UNKNOWN:
+            call.same(rank, row.counts, root, blocks)
+        call.holds("out", row.out, blocks[rank], rank)
     inputs = tuple(_offsets(blocks) if rank == root else () for rank in range(comm.size))
     return call.run(src, dst, inputs, tuple(((0, n),) for n in blocks), async_op)
 
@@ -110,22 +121,37 @@ def all_to_all(
 ) -> Any:
     """See `Communicator.all_to_all_v`."""
     call = _Call(comm, Collective.ALL_TO_ALL_V, timeout)
-    src = call.buffer(x, "x")
-    given = call.counts(send_counts, "send_counts", needed=True)
+    src, given = call.buffer(x, "x"), call.counts(send_counts, "send_counts", needed=True)
     expected = call.counts(recv_counts, "recv_counts")
-    told = call.exchange(given, src.count, UNKNOWN)
-    matrix = [[int(n) for n in row[:-2]] for row in told]
-    for rank in range(comm.size):
-        call.holds(rank, "x", int(told[rank, -2]), sum(matrix[rank]))
-    if recv_counts is not None:
-        call.agree(comm.rank, "recv_counts", np.asarray(expected), [row[comm.rank] for row in matrix])
-    dst = call.output(out, src.dtype, sum(row[comm.rank] for row in matrix))
+    call.holds("x", src.count, sum(given))
+    dst = call.output(out, src.dtype, None if recv_counts is None else sum(expected))
+    if dst is not None and src.address != dst.address:
+        call.no_overlap(src, dst, None)
+    told = call.exchange(src.dtype, given, expected, out=dst)
+    for rank, row in enumerate(told):
+        received = [other.counts[rank] for other in told]
+        call.agree(rank, "recv_counts", row.expected, received, "from rank {k}, which sends {n}")
+        if row.out != UNKNOWN:
+            call.holds("out", row.out, sum(received), rank)
+    dst = dst or call.new(src.dtype, sum(row.counts[comm.rank] for row in told))
     if src.address == dst.address:
-        src = as_buffer(src.array.copy(), "x", writable=False)
-    call.no_overlap(src, dst, None)
-    inputs = tuple(_offsets(row) for row in matrix)
-    outputs = tuple(_offsets([row[rank] for row in matrix]) for rank in range(comm.size))
+        src = comm._caller.copied(src, keep=not async_op)
+    inputs = tuple(_offsets(row.counts) for row in told)
+    outputs = tuple(_offsets([row.counts[rank] for row in told]) for rank in range(comm.size))
     return call.run(src, dst, inputs, outputs, async_op)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What one rank told the others; `UNKNOWN` where it had nothing to tell."""
+
+    counts: list[int]
+    expected: list[int]
+    x: int
+    """Elements of its x and its out."""
+    out: int
+    place: int
+    """Where x begins in out, in bytes, where they share memory."""
 
 
 class _Call:
@@ -139,18 +165,22 @@ class _Call:
         op: str = "sum",
         root: int | None = None,
     ) -> None:
-        self.comm, self.collective, self.timeout, self.root = comm, collective, timeout, root
-        self.op = ReduceOp.of(op)
-        comm._check_open(collective.label)
-        if root is not None:
-            comm._check_root(collective.label, root)
+        self.comm, self.collective, self.root = comm, collective, root
+        self.arguments, self.caller = comm._arguments, comm._caller
+        self.caller.check_open(collective.label)
+        self.timeout = None if timeout is None else self.arguments.seconds(collective.label, timeout)
+        self.op = self.arguments.reduction(collective.label, op, DType.UINT8)
+        if collective.rooted:
+            self.arguments.root(collective.label, root)
 
     def error(self, text: str) -> UsageError:
-        return UsageError(text, rank=self.comm.rank, operation=self.collective.label)
+        return self.arguments.error(self.collective.label, text)
+
+    # what this rank sees for itself
 
     def buffer(self, x: Any, what: str, *, writable: bool = False) -> Buffer:
-        buffer = self.comm._buffer(self.collective.label, x, what, writable=writable)
-        self.op.check(buffer.dtype)
+        buffer = self.arguments.buffer(self.collective.label, x, what, writable=writable)
+        self.arguments.reduction(self.collective.label, self.op, buffer.dtype)
         return buffer
 
     def counts(self, counts: Any, what: str, *, needed: bool = False) -> list[int]:
@@ -158,65 +188,83 @@ class _Call:
         size = self.comm.size
         if counts is None:
             if needed:
-                raise self.error(f"{what} is needed: one count a rank")
+                raise self.error(f"{what} are needed: {size} of them, one a rank")
             return [UNKNOWN] * size
         try:
-            values = [int(n) for n in counts]
-        except (TypeError, ValueError):
-            raise self.error(f"{what} is {counts!r}: {size} integers are needed, one a rank") from None
-        if len(values) != size or min(values) < 0:
-            raise self.error(f"{what} is {values}: {size} counts of 0 or more are needed, one a rank")
+            values = [operator.index(n) for n in counts]
+        except TypeError:
+            raise self.error(f"{what} are {counts!r}: {size} integers are needed, one a rank") from None
+        if len(values) != size or not all(0 <= n < 1 << 48 for n in values):
+            raise self.error(f"{what} are {values}: {size} counts of 0 or more are needed, one a rank")
         return values
 
-    def exchange(self, counts: Sequence[int], first: int, second: int) -> np.ndarray[Any, Any]:
-        """Tell all ranks; what rank r told is row r. Compared among the ranks as a call of this collective."""
-        comm = self.comm
-        mine = as_buffer(np.array([*counts, first, second], np.int64), "counts", writable=False)
-        told = np.empty((comm.size, mine.count), np.int64)
-        comm._call(
-            Collective.ALL_GATHER,
-            mine,
-            as_buffer(told, "counts", writable=True),
-            mine.count,
-            "sum",
-            None,
-            False,
-            self.timeout,
-        )
-        return told
-
-    def agree(self, rank: int, what: str, told: Any, actual: list[int], other: int | None = None) -> None:
-        """Whether what `rank` was told of the counts is so."""
-        if any(n != UNKNOWN for n in told) and list(told) != actual:
-            source = "the ranks have" if other is None else f"rank {other} says"
-            raise self.error(f"rank {rank} was given {what} {[int(n) for n in told]}, {source} {actual}")
-
-    def holds(self, rank: int, what: str, count: int, needed: int) -> None:
-        if count != needed:
-            raise self.error(f"{what} of rank {rank} has {count} elements, the counts need {needed}")
-
-    def output(self, out: Any, dtype: DType, count: int) -> Buffer:
+    def output(self, out: Any, dtype: DType, count: int | None = None) -> Buffer | None:
+        """The output where it is given, of x's type, and of `count` elements where that is known already."""
         if out is None:
-            return as_buffer(np.empty(count, dtype.numpy), "out", writable=True)
+            return None
         dst = self.buffer(out, "out", writable=True)
-        if dst.dtype is not dtype:
-            raise self.error(f"out has dtype {dst.dtype.label}, x has {dtype.label}: they must be the same")
-        if dst.count != count:
-            raise self.error(f"out has {dst.count} elements, the counts need {count}")
-        return dst
+        return self.arguments.output(self.collective.label, out, dtype, dst.count if count is None else count, ())
+
+    def new(self, dtype: DType, count: int) -> Buffer:
+        return self.arguments.output(self.collective.label, None, dtype, count, (count,))
 
     def no_overlap(self, part: Buffer, whole: Buffer, allowed: int | None) -> None:
         place = None if allowed is None else whole.address + allowed * whole.dtype.itemsize
-        self.comm._check_overlap(self.collective.label, part, whole, place)
+        self.arguments.overlap(self.collective.label, part, whole, place)
+
+    def place(self, part: Buffer, whole: Buffer | None) -> int:
+        """Where `part` begins in `whole`. `part` may begin before it, which no layout allows."""
+        if whole is None or not overlap(part, whole):
+            return UNKNOWN
+        distance = part.address - whole.address
+        return distance if distance >= 0 else whole.nbytes
+
+    # what all ranks judge alike
+
+    def exchange(
+        self,
+        dtype: DType,
+        counts: Sequence[int],
+        expected: Sequence[int] = (),
+        *,
+        x: Buffer | None = None,
+        out: Buffer | None = None,
+        place: int = UNKNOWN,
+    ) -> list[_Told]:
+        """Tell all ranks; what each of them told."""
+        n = self.comm.size
+        row = [*counts, *(expected or [UNKNOWN] * n), x.count if x else UNKNOWN, out.count if out else UNKNOWN, place]
+        mine = as_buffer(np.array(row, np.int64), "counts", writable=False)
+        table = np.empty((n, len(row)), np.int64)
+        every = as_buffer(table, "counts", writable=True)
+        executable = self.caller.calls.get_exchange(self.collective, len(row), dtype, self.op, self.root)
+        self.caller.launch(executable, self.collective.label, mine, every, False, self.timeout)
+        return [_Told(r[:n], r[n : 2 * n], *r[2 * n :]) for r in table.tolist()]
+
+    def agree(self, rank: int, what: str, told: list[int], actual: list[int], where: str) -> None:
+        """Whether what `rank` was told of the counts, if anything, is so. `where` says of whom the k-th of them is."""
+        for k, n in enumerate(actual):
+            if told[k] not in (UNKNOWN, n):
+                raise self.error(f"rank {rank} was given {what} {told}: {told[k]} {where.format(k=k, n=n)}")
+
+    def same(self, rank: int, told: list[int], other: int, actual: list[int]) -> None:
+        """Whether two ranks were given the same counts."""
+        if told != actual:
+            raise self.error(f"ranks disagree on counts: rank {other} says {actual}, rank {rank} says {told}")
+
+    def holds(self, what: str, count: int, needed: int, rank: int | None = None) -> None:
+        """Whether a buffer, of `rank` or this one, has as many elements as the counts need."""
+        if count != needed:
+            owner = "" if rank is None else f" of rank {rank}"
+            raise self.error(f"{what}{owner} has {count} elements, the counts need {needed}")
 
     def run(self, src: Buffer | None, dst: Buffer | None, inputs: Extents, outputs: Extents, async_op: bool) -> Any:
-        comm = self.comm
         dtype = next(b.dtype for b in (src, dst) if b is not None)
         key = np.array([n for side in (inputs, outputs) for rank in side for _, n in rank], np.int64).tobytes()
         count = max(sum(n for _, n in rank) for side in (inputs, outputs) for rank in side)
         layout: Callable[[Plan], Layout] = lambda plan: Layout.explicit(plan, inputs, outputs, dtype.itemsize)  # noqa: E731
-        executable = comm._calls.get_variable(self.collective, key, count, dtype, self.op, self.root, layout)
-        return comm._launch(comm._queue, executable, self.collective.label, src, dst, async_op, self.timeout)
+        executable = self.caller.calls.get_variable(self.collective, key, count, dtype, self.op, self.root, layout)
+        return self.caller.launch(executable, self.collective.label, src, dst, async_op, self.timeout)
 
 
 def _offsets(counts: Sequence[int]) -> tuple[Extent, ...]:

@@ -63,4 +63,4 @@ class Queue:
     def close(self) -> None:
         """Wait for what is pending, and end the thread."""
         if self._worker is not None:
-            self._worker.shutdown(cancel_futures=True)
+            self._worker.shutdown()

@@ -35,13 +35,13 @@ def hal(*arguments):
         (["all_reduce", "-o", "bxor"], "'bxor' is defined on integers"),
         (["all_reduce", "-d", "int9"], "unknown dtype 'int9'"),
         (["broadcast", "-r", "2"], "-r is 2: expected a rank, 0 to 1"),
-        (["all_reduce", "-n", "many"], "many"),
+        (["all_reduce", "-n", "many"], "valid integer"),
     ],
 )
 def test_wrong_options_are_one_clear_error(arguments, message):
     result = CliRunner().invoke(app, ["bench", *arguments])
     assert result.exit_code == 2
-    assert message in result.output or "valid integer" in result.output
+    assert message in result.output
     assert "Traceback" not in result.output
 
 

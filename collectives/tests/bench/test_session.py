@@ -13,14 +13,7 @@ from hal_collectives.bench.settings import read_collectives, read_dtypes, read_o
 from . import broken
 
 SMALL = Settings(
-    collectives=("all_reduce",),
-    min_bytes=256,
-    max_bytes=4096,
-    factor=16,
-    iterations=2,
-    warmup=1,
-    rounds=2,
-    timeout=60.0,
+    collectives=("all_reduce",), min_bytes=256, max_bytes=4096, factor=16, iterations=2, warmup=1, rounds=2
 )
 
 

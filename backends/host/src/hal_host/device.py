@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 
 from hal.interface.capability import Capability
@@ -23,7 +22,6 @@ class HostDevice(Device):
     def __init__(self, settings: HostSettings) -> None:
         self._settings = settings
         self._segment = segment.own(settings.segment_size)
-        self._lock = threading.Lock()
         self._allocated: dict[int, int] = {}
         self._imported: dict[int, list[Handle]] = {}
         self._streams: list[HostStream] = []
@@ -48,22 +46,23 @@ class HostDevice(Device):
         """See `Device.allocate`."""
         if nbytes <= 0:
             raise UsageError(f"cannot allocate {nbytes} bytes: at least 1 is needed")
+        if self._segment.pid != os.getpid():
+            raise UsageError("this device was opened before a fork, by the parent: open one in this process")
         address = self._segment.allocate(nbytes)
-        with self._lock:
-            self._allocated[address] = nbytes
+        self._allocated[address] = nbytes
         return Memory(address, nbytes, self)
 
     def free(self, memory: Memory) -> None:
         """See `Device.free`."""
-        with self._lock:
-            if memory.address in self._allocated:
-                del self._allocated[memory.address]
-                self._segment.free(memory.address)
-                return
-            handles = self._imported.get(memory.address)
-            if not handles:
-                raise UsageError(f"memory at {memory.address:#x} is not allocated here, or was freed already")
-            segment.unmap_foreign(handles.pop())
+        # finalizers of arrays call this, at any point of any other call: each step is atomic, and none takes a lock
+        if self._allocated.pop(memory.address, None) is not None:
+            self._segment.free(memory.address)
+            return
+        try:
+            handle = self._imported[memory.address].pop()
+        except LookupError:
+            raise UsageError(f"memory at {memory.address:#x} is not allocated here, or was freed already") from None
+        segment.unmap_foreign(handle)
 
     def copy(self, dst: int, src: int, nbytes: int, stream: Stream | None = None) -> None:
         """See `Device.copy`."""
@@ -85,8 +84,7 @@ class HostDevice(Device):
         """See `Device.import_memory`."""
         parsed = Handle.unpack(handle)
         address = segment.map_foreign(parsed) + parsed.offset
-        with self._lock:
-            self._imported.setdefault(address, []).append(parsed)
+        self._imported.setdefault(address, []).append(parsed)
         return Memory(address, parsed.nbytes, self)
 
     def create_stream(self) -> Stream:
@@ -108,14 +106,11 @@ class HostDevice(Device):
         for stream in self._streams:
             stream.close()
         self._streams.clear()
-        with self._lock:
-            for address in self._allocated:
-                self._segment.free(address)
-            self._allocated.clear()
-            for handles in self._imported.values():
-                for handle in handles:
-                    segment.unmap_foreign(handle)
-            self._imported.clear()
+        while self._allocated:
+            self._segment.free(self._allocated.popitem()[0])
+        while self._imported:
+            for handle in self._imported.popitem()[1]:
+                segment.unmap_foreign(handle)
 
     def _do(self, work: Callable[[], None], stream: Stream | None, nbytes: int) -> None:
         if nbytes < 0:

@@ -6,9 +6,8 @@ ordered pair of members, which carry `send` and `recv`. A lane's part is its con
 
 from __future__ import annotations
 
-import struct
+import collections
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from hal.interface.errors import UsageError
@@ -22,15 +21,25 @@ from hal_host.settings import HostSettings
 PAIR_SCRATCH = 1 << 20
 """Scratch of a pair's lane, both halves, on each side."""
 
-_Place = struct.Struct("<QQ")
+FIRST_LAUNCH = 0
+_LONGEST_TIMEOUT = 1e9  # seconds
 
 
 class HostExecutable(Executable):
     """A collective bound to a lane."""
 
-    def __init__(self, lane: _native.Lane, ranks: tuple[int, ...], call: Call, any_: Program, mapped: Program | None):
+    def __init__(
+        self,
+        lane: _native.Lane,
+        ranks: tuple[int, ...],
+        parent: HostExecutor | None,
+        call: Call,
+        any_: Program,
+        mapped: Program | None,
+    ):
         self._lane = lane
         self._ranks = ranks
+        self._parent = None if parent is None else (parent.lane, parent.ranks)
         self._programs = (any_, mapped)
         self._operation = call.collective.label
         self.native = _native.Executable(
@@ -48,7 +57,7 @@ class HostExecutable(Executable):
     def run(self, src: int, src_bytes: int, dst: int, dst_bytes: int, timeout: float) -> None:
         """See `Executable.run`."""
         try:
-            status = self.native.run(src, src_bytes, dst, dst_bytes, int(timeout * 1e9))
+            status = self.native.run(src, src_bytes, dst, dst_bytes, nanoseconds(timeout))
         except RuntimeError as error:
             raise UsageError(str(error), rank=self._ranks[self._lane.rank], operation=self._operation) from None
         if status:
@@ -56,10 +65,12 @@ class HostExecutable(Executable):
 
     def fail(self, status: int) -> None:
         """Raise what a native status other than 0 stands for."""
+        if (why := self._lane.unusable) is not None:  # closed meanwhile by another thread: what happened is gone
+            raise UsageError(why, rank=self._ranks[self._lane.rank], operation=self._operation)
         if status == 1:
             raise report.disagreement(self._lane, self._ranks)
         chosen = self._programs[1] if self.native.ran_mapped and self._programs[1] else self._programs[0]
-        raise report.failure(self._lane, chosen.plan, self._ranks, self._operation)
+        raise report.failure(self._lane, chosen.plan, self._ranks, self._operation, self._parent)
 
 
 class HostFastCalls:
@@ -82,23 +93,30 @@ class HostFastCalls:
     def remember(self, source: Any, target: Any, op: object, root: int, executable: Executable, timeout: float) -> None:
         """Let `executable` serve arguments of this shape."""
         assert isinstance(executable, HostExecutable)
-        self._native.remember(source, target, op, root, executable, executable.native, int(timeout * 1e9))
+        self._native.remember(source, target, op, root, executable, executable.native, nanoseconds(timeout))
 
 
 class HostExecutor(Executor):
     """Runs plans for one rank on one lane."""
 
     def __init__(
-        self, lane: _native.Lane, ranks: tuple[int, ...], settings: HostSettings, group: Group | None = None
+        self,
+        lane: _native.Lane,
+        ranks: tuple[int, ...],
+        settings: HostSettings,
+        *,
+        group: Group | None = None,
+        parent: HostExecutor | None = None,
     ) -> None:
         self.lane = lane
         self.rank = lane.rank
         self.size = lane.size
-        self._ranks = ranks
+        self.ranks = ranks
         self._settings = settings
         self._group = group
+        self._parent = parent
         self._pairs: dict[tuple[int, int], HostExecutor] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._closed = False
 
     @property
@@ -108,7 +126,7 @@ class HostExecutor(Executor):
 
     def load(self, call: Call, program: Program, mapped: Program | None = None) -> HostExecutable:
         """See `Executor.load`."""
-        return HostExecutable(self.lane, self._ranks, call, program, mapped)
+        return HostExecutable(self.lane, self.ranks, self._parent, call, program, mapped)
 
     def fast_calls(self) -> FastCalls:
         """See `Executor.fast_calls`."""
@@ -121,11 +139,13 @@ class HostExecutor(Executor):
         if sender == receiver or self.rank not in (sender, receiver) or not 0 <= min(sender, receiver) < self.size:
             raise UsageError(f"rank {self.rank} has no channel from rank {sender} to rank {receiver}", rank=self.rank)
         with self._lock:
+            if self._closed:
+                raise UsageError("this communicator is closed", rank=self.rank)
             key = (sender, receiver)
             if key not in self._pairs:
-                lane = self._group.pair_lane(sender, receiver)
-                ranks = (self._ranks[sender], self._ranks[receiver])
-                self._pairs[key] = HostExecutor(lane, ranks, self._settings)
+                lane = self._group.pair_lane(self.lane, sender, receiver)
+                ranks = (self.ranks[sender], self.ranks[receiver])
+                self._pairs[key] = HostExecutor(lane, ranks, self._settings, parent=self)
             return self._pairs[key]
 
     def is_mapped(self, address: int, nbytes: int) -> bool:
@@ -135,24 +155,18 @@ class HostExecutor(Executor):
 
     def abort(self) -> None:
         """See `Executor.abort`."""
-        self._each(lambda lane: lane.fail(report.Failure.ABORTED, lane.rank))
+        if not self._closed:
+            self.lane.fail(report.Failure.ABORTED, self.rank)  # the pairs' lanes fail with it
 
     def close(self) -> None:
         """See `Executor.close`."""
-        if self._closed:
-            return
-        self._closed = True
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            pairs = [pair.lane for pair in self._pairs.values()]
         if self._group is not None:
-            self._group.leave(self.lane, list(self._pairs.values()))
-
-    def _each(self, act: Callable[[_native.Lane], None]) -> None:
-        """Do something to this lane and to all of its pairs' lanes, those not used yet included."""
-        act(self.lane)
-        if self._group is not None:
-            for other in range(self.size):
-                if other != self.rank:
-                    act(self.pair(self.rank, other).lane)
-                    act(self.pair(other, self.rank).lane)
+            self._group.leave(self.lane, pairs)
 
 
 class Group:
@@ -168,70 +182,82 @@ class Group:
         nbytes = self.main_bytes + 2 * self.size * self.pair_bytes
         self.block = self.segment.allocate(nbytes, zero=True)
         own = self.segment.handle(self.block, nbytes)
-        self.handles = [Handle.unpack(h) for h in membership.exchange(own.pack())]
-        if len({h.nbytes for h in self.handles}) > 1:
-            sizes = ", ".join(
-                f"rank {r}: {h.nbytes}" for r, h in zip(membership.world_ranks, self.handles, strict=True)
-            )
-            raise UsageError(f"ranks differ in host.scratch_size; bytes of their blocks are {sizes}")
-        self.bases = [segment.map_foreign(h) for h in self.handles]
-        # nobody goes on, and perhaps ends, before all have mapped its memory
-        membership.exchange(b"")
+        self.handles: list[Handle] = []
+        self.bases: list[int] = []
+        try:
+            self.handles = [Handle.unpack(h) for h in membership.exchange(own.pack())]
+            if len({h.nbytes for h in self.handles}) > 1:
+                sizes = ", ".join(
+                    f"rank {r}: {h.nbytes}" for r, h in zip(membership.world_ranks, self.handles, strict=True)
+                )
+                raise UsageError(f"ranks differ in host.scratch_size; bytes of their blocks are {sizes}")
+            for handle in self.handles:
+                self.bases.append(segment.map_foreign(handle))
+            # nobody goes on, and perhaps ends, before all have mapped its memory
+            membership.exchange(b"")
+        except BaseException:
+            # nobody has a lane yet, so that nobody touches this block any more
+            self.free()
+            raise
 
     def lane(self) -> _native.Lane:
         """The lane of all members."""
-        return self._lane(self.rank, range(self.size), [0] * self.size, self.scratch)
+        ends = [self._end(member, 0) for member in range(self.size)]
+        settings = self.settings
+        return _native.Lane(
+            self.rank, ends, self.segment.arena.nbytes, self.scratch, FIRST_LAUNCH, settings.spin, settings.yields
+        )
 
-    def pair_lane(self, sender: int, receiver: int) -> _native.Lane:
-        """The lane from one member to another."""
-        places = [
-            self.main_bytes + (2 * receiver) * self.pair_bytes,
-            self.main_bytes + (2 * sender + 1) * self.pair_bytes,
-        ]
-        return self._lane(int(self.rank == receiver), [sender, receiver], places, PAIR_SCRATCH // 2)
-
-    def _lane(self, rank: int, members: list[int] | range, places: list[int], scratch: int) -> _native.Lane:
+    def pair_lane(self, lane: _native.Lane, sender: int, receiver: int) -> _native.Lane:
+        """The lane from one member to another. `lane`, that of all, tells which of them live."""
         ends = [
-            (self.bases[m] + self.handles[m].offset + place, self.bases[m], self.handles[m].pid)
-            for m, place in zip(members, places, strict=True)
+            self._end(sender, self.main_bytes + (2 * receiver) * self.pair_bytes),
+            self._end(receiver, self.main_bytes + (2 * sender + 1) * self.pair_bytes),
         ]
-        return _native.Lane(rank, ends, self.segment.arena.nbytes, scratch, 0, self.settings.spin, self.settings.yields)
+        return lane.child([sender, receiver], int(self.rank == receiver), ends, PAIR_SCRATCH // 2)
 
-    def leave(self, lane: _native.Lane, pairs: list[HostExecutor]) -> None:
+    def _end(self, member: int, place: int) -> tuple[int, int, int]:
+        handle, base = self.handles[member], self.bases[member]
+        return base + handle.offset + place, base, handle.pid
+
+    def leave(self, lane: _native.Lane, pairs: list[_native.Lane]) -> None:
         """Leave; the memory is freed once nobody uses it, at the latest with the process."""
-        for pair in pairs:
-            pair.lane.leave()
-        lane.leave()
-        with _leaving_lock:
-            _leaving.append((self, lane))
+        # that of all comes last: from then on the others may free what they have
+        for each in (*pairs, lane):
+            each.leave()
+        _leaving.append((self, lane))
         sweep()
 
     def free(self) -> None:
         """Unmap the others' memory and free the own."""
-        for handle in self.handles:
-            segment.unmap_foreign(handle)
+        while self.bases:
+            self.bases.pop()
+            segment.unmap_foreign(self.handles[len(self.bases)])
         self.segment.free(self.block)
 
 
-_leaving: list[tuple[Group, _native.Lane]] = []
+_leaving: collections.deque[tuple[Group, _native.Lane]] = collections.deque()
 """Groups that this process has left and whose memory other members may still read."""
-_leaving_lock = threading.Lock()
 
 
 def sweep() -> None:
-    """Free the memory of groups that every member has left."""
-    with _leaving_lock:
-        done = [entry for entry in _leaving if entry[1].left()]
-        _leaving[:] = [entry for entry in _leaving if entry not in done]
-    for group, _ in done:
-        group.free()
+    """Free the memory of groups that every member has left. Called from finalizers too: it takes no lock."""
+    for _ in range(len(_leaving)):
+        try:
+            entry = _leaving.popleft()
+        except IndexError:  # another thread is at it
+            return
+        if entry[1].deserted():
+            entry[0].free()
+        else:
+            _leaving.append(entry)
 
 
 def connect(membership: Membership, settings: HostSettings) -> HostExecutor:
     """Set up a group with its other members."""
     sweep()
     group = Group(membership, settings)
-    return HostExecutor(group.lane(), membership.world_ranks, settings, group)
+    return HostExecutor(group.lane(), membership.world_ranks, settings, group=group)
 
 
 def _decoded(lane: _native.Lane, program: Program) -> _native.Program:
@@ -244,6 +270,11 @@ def _decoded(lane: _native.Lane, program: Program) -> _native.Program:
         program.maps_input,
         program.maps_output,
     )
+
+
+def nanoseconds(timeout: float) -> int:
+    """A timeout of any length, infinity included, as the native part takes it."""
+    return max(1, int(min(timeout, _LONGEST_TIMEOUT) * 1e9))
 
 
 def _pages(nbytes: int) -> int:

@@ -52,17 +52,26 @@ def disagreement(lane: _native.Lane, ranks: tuple[int, ...]) -> UsageError:
     return UsageError("ranks disagree on what they call\n  " + "\n  ".join(lines), rank=ranks[lane.rank])
 
 
-def failure(lane: _native.Lane, plan: Plan | None, ranks: tuple[int, ...], operation: str) -> HalError:
-    """The error for a lane that has failed, with where each rank stood."""
+def failure(
+    lane: _native.Lane,
+    plan: Plan | None,
+    ranks: tuple[int, ...],
+    operation: str,
+    parent: tuple[_native.Lane, tuple[int, ...]] | None = None,
+) -> HalError:
+    """The error for a lane that has failed, by itself or with its parent, and where each rank stood."""
     kind, member, launch = lane.failure()
+    failed = ranks
+    if kind == Failure.NONE and parent is not None:
+        (kind, member, _), failed, launch = parent[0].failure(), parent[1], lane.launch
     who = {"rank": ranks[lane.rank], "operation": operation}
     if kind == Failure.ABORTED:
-        return PeerFailure(f"the communicator was aborted by rank {ranks[member]}", peer=ranks[member], **who)  # type: ignore[arg-type]
+        return PeerFailure(f"the communicator was aborted by rank {failed[member]}", peer=failed[member], **who)  # type: ignore[arg-type]
     report = "\n  ".join(_stands(lane, plan, ranks, launch))
     if kind == Failure.PEER_DIED:
-        what = f"rank {ranks[member]} has died or left the group\n  {report}"
-        return PeerFailure(what, peer=ranks[member], **who)  # type: ignore[arg-type]
-    what = f"a deadline passed on rank {ranks[member]} while it waited for others\n  {report}"
+        what = f"rank {failed[member]} has died or left the group\n  {report}"
+        return PeerFailure(what, peer=failed[member], **who)  # type: ignore[arg-type]
+    what = f"a deadline passed on rank {failed[member]} while it waited for others\n  {report}"
     return StallTimeout(what, **who)  # type: ignore[arg-type]
 
 
@@ -121,7 +130,11 @@ def _instruction(plan: Plan, member: int, block: int, position: int) -> str:
 
 def _call_text(collective: int, dtype: int, op: int, root: int, count: int, plan: int) -> str:
     what = Collective(collective)
-    parts = [] if what is Collective.BARRIER else [f"{count} elements of {DType(dtype).label}"]
+    parts = [f"{count} elements of {DType(dtype).label}"]
+    if what is Collective.BARRIER:
+        parts = []
+    elif what is not what.uniform:
+        parts = [DType(dtype).label]  # ranks have counts of their own
     if what.reduces:
         parts.append(f"op {ReduceOp(op).label}")
     if root != NO_ROOT:

@@ -78,9 +78,10 @@ class Segment:
     def free(self, address: int) -> None:
         """Give back what `allocate` returned; `KeyError` where nothing is allocated there."""
         offset = address - self.arena.base
-        length = self.heap.free(offset)
+        length = self.heap.length(offset)
         if length >= _DISCARD and os.getpid() == self.pid:
-            self.arena.discard(offset, length)
+            self.arena.discard(offset, length)  # while nobody else can have been given it
+        self.heap.free(offset)
 
     def handle(self, address: int, nbytes: int) -> Handle:
         """The handle of a range of this arena."""
@@ -88,8 +89,10 @@ class Segment:
         return Handle(self.pid, arena.fd, arena.inode, arena.nbytes, address - arena.base, nbytes)
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # finalizers unmap
 _segment: Segment | None = None
+_inherited: list[Segment] = []
+"""A parent's segments: arrays in them came with the fork, and stay readable."""
 _foreign: dict[tuple[int, int], tuple[_native.Arena, int]] = {}
 """Other processes' arenas mapped here, by pid and inode, with the number of users."""
 
@@ -99,6 +102,8 @@ def own(nbytes: int) -> Segment:
     global _segment
     with _lock:
         if _segment is None or _segment.pid != os.getpid():
+            if _segment is not None:
+                _inherited.append(_segment)
             _segment = Segment(nbytes)
         return _segment
 
@@ -106,7 +111,7 @@ def own(nbytes: int) -> Segment:
 def map_foreign(handle: Handle) -> int:
     """The address at which the arena of `handle` begins here. Each call wants one `unmap_foreign`."""
     with _lock:
-        if _segment is not None and (handle.pid, handle.inode) == (_segment.pid, _segment.arena.inode):
+        if handle.pid == os.getpid() and _segment is not None and handle.inode == _segment.arena.inode:
             return _segment.arena.base
         key = (handle.pid, handle.inode)
         arena, users = _foreign.get(key, (None, 0))
@@ -114,8 +119,10 @@ def map_foreign(handle: Handle) -> int:
             try:
                 arena = _native.Arena(handle.pid, handle.fd, handle.inode, handle.arena_bytes)
             except OSError as error:
-                if error.errno in (errno.ENOENT, errno.ESTALE, errno.ESRCH):
-                    raise PeerFailure(f"the process {handle.pid} that exported memory is gone") from None
+                if error.errno in (errno.ENOENT, errno.ESTALE, errno.ESRCH, errno.ENXIO):
+                    raise PeerFailure(f"process {handle.pid}, which exported memory, has ended or freed it") from None
+                if error.errno in (errno.EINVAL, errno.EFBIG, errno.EOVERFLOW):
+                    raise UsageError("a memory handle that does not fit the segment that it names") from None
                 raise BackendUnavailable(
                     f"cannot map the memory of process {handle.pid}: {error.strerror}; ranks must be processes of one "
                     "user on one machine that see each other under /proc"

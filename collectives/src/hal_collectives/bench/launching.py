@@ -41,7 +41,7 @@ def bench(settings: Settings, ranks: int | None = None) -> int:
 
 def join(settings: Settings, place: Launch | None = None) -> int:
     """Measure as one rank of the job; every rank gets the same exit status, as of `bench`."""
-    with init(config_path=settings.config, launch=place) as comm:
+    with init(config_path=settings.config, launch=place, timeout=settings.timeout) as comm:
         if comm.rank == 0:
             labels = [case.label for case in cases(settings, comm.size)]
             with Screen(labels, output=sys.stdout, progress=sys.stderr.isatty()) as screen:

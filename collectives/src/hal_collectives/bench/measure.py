@@ -59,7 +59,7 @@ def measure(
         target.fill(0)
     else:
         fill_input(source, values, comm.rank)
-    call = bind(comm, case, source, target, settings.timeout)
+    call = bind(comm, case, source, target)
     rounds = _time(comm, call, settings)
     if not settings.validate:
         return Measurement(rounds, None)

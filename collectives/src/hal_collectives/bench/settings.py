@@ -31,7 +31,7 @@ class Settings:
     `factor` or `step` leads from a size to the next; `ops` counts for reductions alone; `root` is a rank or -1 for
     each in turn; `iterations` calls are timed together, after `warmup` calls that are not, `rounds` times; `average`
     is one of `AVERAGES`; `mapped` says that buffers are the communicator's registered memory. `timeout` (seconds)
-    holds for each call; `json` and `plot` are files that rank 0 writes; `config` is the configuration's file.
+    replaces the configured one; `json` and `plot` are files that rank 0 writes; `config` is the configuration's file.
     """
 
     collectives: tuple[str, ...]

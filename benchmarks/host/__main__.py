@@ -1,0 +1,5 @@
+"""`python -m benchmarks.host`."""
+
+from benchmarks.host.cli import main
+
+main()

@@ -1,0 +1,51 @@
+from benchmarks.host.cases import Case
+from benchmarks.host.conductor import Pace, measure
+from tests.benchmarks.fakes import FakeTeam, contender
+
+CASE = Case("all_reduce", 2, 4096, "dirty")
+PACE = Pace(batch=0.002, seconds=0.0, min_rounds=6, max_rounds=6)
+
+
+def test_a_batch_takes_its_time_and_counts_the_slowest_rank_without_refilling():
+    team = FakeTeam(speeds=(100_000, 150_000), fill=50_000)
+    sample = measure(CASE, [contender("a", team)], PACE)["a"]
+    # 200 µs a call with refilling: ten make 2 ms
+    assert sample.iterations == 10
+    assert team.batches[-6:] == [10] * 6
+    assert sample.rounds == [150.0] * 6
+
+
+def test_a_slow_call_is_a_batch_of_its_own():
+    sample = measure(CASE, [contender("a", FakeTeam(speeds=(5_000_000,)))], PACE)["a"]
+    assert sample.iterations == 1
+    assert sample.rounds == [5000.0] * 6
+
+
+def test_order_rotates_from_round_to_round():
+    journal: list[str] = []
+    measure(CASE, [contender(name, FakeTeam(journal=journal)) for name in "abc"], PACE)
+    rounds = ["".join(journal[-18:][at : at + 3]) for at in range(0, 18, 3)]
+    assert rounds == ["abc", "bca", "cab", "abc", "bca", "cab"]
+
+
+def test_rounds_go_on_until_the_time_is_up_but_there_is_a_least_number():
+    def rounds(**pace):
+        return len(measure(CASE, [contender("a", FakeTeam())], Pace(**pace))["a"].rounds)
+
+    assert rounds(seconds=0.0, min_rounds=5, max_rounds=60) == 5
+    assert rounds(seconds=60.0, min_rounds=5, max_rounds=7) == 7
+
+
+def test_one_that_dies_keeps_its_reason_and_the_others_go_on():
+    teams = [contender("a", FakeTeam(dies_after=4)), contender("b", FakeTeam())]
+    samples = measure(CASE, teams, PACE)
+    assert samples["a"].reason == "rank 1 ended: killed"
+    assert samples["a"].rounds == []
+    assert len(samples["b"].rounds) == 6
+
+
+def test_a_wrong_result_is_told_apart_from_a_failure():
+    samples = measure(CASE, [contender("a", FakeTeam(wrong_at=4096)), contender("b", FakeTeam())], PACE)
+    assert samples["a"].is_wrong
+    assert not samples["b"].is_wrong
+    assert samples["a"].rounds == []

@@ -1,0 +1,62 @@
+"""Every collective × type × operation × rank count × length × place × kind of memory agrees with NumPy, bit for bit.
+
+The algorithms that calls use by default reduce in the order of the ranks (docs/algorithms.md), so that there is no
+tolerance for floats either: the result is NumPy's, accumulated in float32 for the narrow types (float64 for float64)
+and rounded once. NaN equals NaN. Inputs of floats hold NaN, infinities, signed zeros, subnormals and extremes.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from hal_collectives import Communicator, run_local
+
+from .calling import Jobs, run_all, shown
+from .cases import MOVING, RANKS, REDUCING, Case, covering, matrix
+
+MEMORIES = ["plain", "registered", "mixed"]
+
+
+def legal(cases: list[Case], size: int) -> list[Case]:
+    return [c for c in cases if size > 1 or c.collective != "send_recv"]
+
+
+def check(size: int, cases: list[Case], seed: int) -> None:
+    jobs = Jobs(legal(cases, size), size, seed)
+    problems = shown(run_local(size, run_all, jobs, timeout=20))
+    assert not problems, f"\n{problems}"
+
+
+@pytest.mark.parametrize("size", RANKS)
+def test_a_covering_sample(size: int) -> None:
+    check(size, covering(matrix(memories=MEMORIES), seed=size), seed=size)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("collective", [*REDUCING, *MOVING])
+@pytest.mark.parametrize("size", RANKS)
+def test_the_whole_matrix(size: int, collective: str) -> None:
+    cases = list(matrix([collective]))
+    if collective.endswith("_v") and size >= 7:
+        # nearly every case has counts of its own here, and so plans to prepare on every rank: a third must do
+        cases = random.Random(size).sample(cases, len(cases) // 3)
+    check(size, cases, seed=size)
+
+
+@pytest.mark.parametrize("size", RANKS)
+def test_nobody_leaves_a_barrier_before_all_have_come(size: int) -> None:
+    entered = [0] * size
+
+    def body(comm: Communicator) -> list[int]:
+        seen = []
+        for turn in range(1, 101):
+            entered[comm.rank] = turn
+            comm.barrier()
+            seen.append(min(entered) - turn)
+        return seen
+
+    for seen in run_local(size, body, timeout=20):
+        assert min(seen) >= 0

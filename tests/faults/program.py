@@ -1,0 +1,164 @@
+"""What a rank process of these tests runs: `program.py SCENARIO PARAMETERS`, which says what happens as lines of JSON.
+
+Times are of the monotonic clock, which all processes of a machine share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from calls import PINS, make
+
+import hal_collectives as hc
+from hal.interface.errors import HalError
+
+
+def say(event: str, **more: Any) -> None:
+    print(json.dumps({"event": event, **more}), flush=True)
+
+
+@contextlib.contextmanager
+def reporting() -> Iterator[None]:
+    """Say which error ended the block."""
+    began = time.monotonic()
+    try:
+        yield
+    except HalError as error:
+        now = time.monotonic()
+        say("error", kind=type(error).__name__, peer=error.peer, text=str(error), at=now, after=now - began)
+
+
+def repeat(comm: hc.Communicator, kind: str) -> None:
+    """Call until it fails."""
+    call = make(comm, kind)
+    call()
+    say("ready")
+    with reporting():
+        while True:
+            call()
+    with reporting():  # and it stays failed
+        comm.barrier()
+    say("over")
+    time.sleep(600)  # the test ends it
+
+
+def late(comm: hc.Communicator, kind: str, rank: int, seconds: float) -> None:
+    """One rank comes to a call `seconds` after the others."""
+    call = make(comm, kind)
+    call()
+    say("ready")
+    if comm.rank == rank:
+        time.sleep(seconds)
+    with reporting():
+        call()
+        say("success")
+
+
+def leave(comm: hc.Communicator, kind: str, rank: int, how: str) -> None:
+    """One rank ends in place of a call, by returning or by an error."""
+    call = make(comm, kind)
+    call()
+    if comm.rank != rank:
+        with reporting():
+            call()
+        return
+    say("left", at=time.monotonic())
+    if how == "raise":
+        raise SystemExit(0)  # passes through the `with` block as any other error does
+    if how == "skip_close":
+        os._exit(0)
+
+
+def last(comm: hc.Communicator, kind: str, calls: int) -> None:
+    """Some calls; then each rank ends at once, whoever still runs."""
+    call = make(comm, kind)
+    with reporting():
+        for _ in range(calls):
+            call()
+        say("success")
+    if comm.rank % 2:
+        os._exit(0)
+
+
+def wait_idly(comm: hc.Communicator, seconds: float) -> None:
+    """All wait for rank 0, and say how much processor time that took."""
+    comm.barrier()
+    if comm.rank == 0:
+        time.sleep(seconds)
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    comm.barrier()
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    say("waited", cpu=after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+
+
+def crowd(comm: hc.Communicator, rounds: int) -> None:
+    """Barriers and small reductions, timed."""
+    x = np.zeros(1, np.int64)
+    times: dict[str, list[float]] = {"barrier": [], "all_reduce": []}
+    for _ in range(rounds):
+        for name, call in (("barrier", comm.barrier), ("all_reduce", lambda: comm.all_reduce(x))):
+            began = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - began)
+    say("times", **{name: float(np.median(values)) for name, values in times.items()})
+
+
+def split_and_close(comm: hc.Communicator, rounds: int) -> None:
+    """Sub-groups made, used and closed; the memory in use afterwards."""
+    from hal_host import segment
+
+    def measure() -> tuple[int, int]:
+        comm.barrier()
+        with open("/proc/self/statm", encoding="ascii") as file:
+            resident = int(file.read().split()[1]) * resource.getpagesize()
+        assert segment._segment is not None
+        return segment._segment.heap.used, resident
+
+    x = np.ones(1000, np.float32)
+    measured = []
+    for number in range(rounds):
+        part = comm.split(comm.rank % 2, -comm.rank)
+        assert part is not None
+        part.all_reduce(x)
+        part.close()
+        if number in (rounds // 10, rounds - 1):
+            measured.append(measure())
+    say("memory", first=measured[0], end=measured[1])
+
+
+def forked(comm: hc.Communicator) -> None:
+    """Children of a fork end in the ordinary way, which must not end their parents' group."""
+    comm.barrier()
+    child = os.fork()
+    if child == 0:
+        with reporting():
+            comm.barrier()
+        sys.exit(0)
+    _, status = os.waitpid(child, 0)
+    with reporting():
+        comm.all_reduce(np.zeros(4))
+        comm.barrier()
+        say("success", child=status)
+
+
+SCENARIOS: dict[str, Callable[..., None]] = {
+    f.__name__: f for f in (repeat, late, leave, last, wait_idly, crowd, split_and_close, forked)
+}
+
+
+def main(scenario: str, parameters: dict[str, Any]) -> None:
+    timeout = parameters.pop("timeout", "60s")
+    with hc.init(timeout=timeout, **PINS.get(parameters.get("kind", ""), {})) as comm:
+        SCENARIOS[scenario](comm, **parameters)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))
