@@ -59,7 +59,7 @@ bench-host: setup  ## HAL beside other libraries on this machine; ARGS="..." add
 clean:  ## remove all that was made here, .venv too
 	@rm -rf .venv site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@rm -rf $(PACKAGES:%=%/build) $(PACKAGES:%=%/dist) backends/host/src/hal_host/*.so
-	@find $(PACKAGES) tests examples -name __pycache__ -prune -exec rm -rf {} +
+	@find $(PACKAGES) tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # The steps of the set-up. A stamp is touched when its step has succeeded.
 

@@ -57,8 +57,7 @@ class Row:
             entry.reason, entry.is_wrong = sample.reason, sample.is_wrong
             if sample.rounds:
                 entry.microseconds = Summary.of(sample.rounds)
-                # refilling that takes longer alone than with the call leaves no time to compare
-                if peer is not None and not contender.is_peer and min(sample.rounds) > 0:
+                if peer is not None and not contender.is_peer:
                     entry.ratio = ratio(rounds[peer], sample.rounds)
             entries[contender.name] = entry
         return cls(case, entries, peer)

@@ -30,6 +30,11 @@ def best(samples: Mapping[str, Sequence[float]], among: Sequence[str]) -> str | 
     return min(medians, key=medians.__getitem__) if medians else None
 
 
-def ratio(slower: Sequence[float], faster: Sequence[float]) -> Summary:
-    """The quartiles of `slower / faster`, round by round: what moves both in a round drops out."""
-    return Summary.of([a / b for a, b in zip(slower, faster, strict=True)])
+def ratio(slower: Sequence[float], faster: Sequence[float]) -> Summary | None:
+    """The quartiles of `slower / faster`, round by round: what moves both in a round drops out.
+
+    Rounds in which either is not above 0 (refilling took longer alone than with the call) are left out; None where
+    no round remains.
+    """
+    ratios = [a / b for a, b in zip(slower, faster, strict=True) if a > 0 and b > 0]
+    return Summary.of(ratios) if ratios else None

@@ -21,6 +21,11 @@ def test_ratio_is_taken_round_by_round():
     assert ratio([2.0, 2.0, 8.0, 8.0], [1.0, 1.0, 4.0, 4.0]) == Summary(2.0, 2.0, 2.0)
 
 
+def test_ratio_leaves_out_rounds_without_time():
+    assert ratio([2.0, 2.0, -1.0], [1.0, -0.5, 1.0]) == Summary(2.0, 2.0, 2.0)
+    assert ratio([1.0], [0.0]) is None
+
+
 def test_ratio_needs_the_same_rounds():
     with pytest.raises(ValueError, match="zip"):
         ratio([1.0], [1.0, 2.0])

@@ -4,8 +4,8 @@ Integers agree with NumPy bit for bit, min and max exactly. Algorithms that redu
 floats too. The others may sum in any order and through several moves. With n ranks every element passes through at
 most n - 1 operations in the accumulator's type and is stored in its own type at most n times on its way; an average is
 divided once more. So the result lies within ((1 + u)^(2n) - 1) * S of the exact one, where u is half the spacing of
-the stored type at 1 and S the sum (for prod: the product) of the magnitudes; to which each store may add half the smallest
-subnormal number, scaled by what is multiplied with it later.
+the stored type at 1 and S the sum (for prod: the product) of the magnitudes; to which each store may add half the
+smallest subnormal number, scaled by what is multiplied with it later.
 
 Every all_reduce gives the same bits on all ranks.
 """
@@ -35,9 +35,9 @@ Array = NDArray[Any]
 PINNABLE = [a for a in provide() if a.collective not in ("barrier", "send_recv")]
 REORDERING = {"ring", "binomial_tree", "recursive_doubling", "halving_doubling"}
 """All others reduce in the order of the ranks, and are judged by their bits."""
-FEW_RANKS = [2, 3, 4]
+FEW_RANKS = [3, 4]
 SCRATCH = "64M"
-SOME_DTYPES = {DType.INT8, DType.UINT64, DType.FLOAT8_E4M3, DType.BFLOAT16, DType.FLOAT32}
+SOME_DTYPES = {DType.UINT64, DType.FLOAT8_E4M3, DType.FLOAT32}
 
 
 def bounded(got: Array, wanted: Array, job: Job, rank: int) -> str | None:
@@ -56,7 +56,7 @@ def bounded(got: Array, wanted: Array, job: Job, rank: int) -> str | None:
     else:
         share = n if op is ReduceOp.AVG else 1
         exact, scale, later = np.sum(parts, axis=0) / share, np.sum(magnitudes, axis=0) / share, 1.0
-    bound = ((1 + unit) ** (2 * n) - 1) * scale + n * tiny * later
+    bound = np.expm1(2 * n * np.log1p(unit)) * scale + n * tiny * later
     error = np.abs(got.astype(np.longdouble) - exact)
     bad = ~(error <= bound)
     if not bad.any():
@@ -94,7 +94,7 @@ def named(algorithm: Algorithm) -> str:
 
 @pytest.mark.parametrize("algorithm", PINNABLE, ids=named)
 def test_a_covering_sample(algorithm: Algorithm) -> None:
-    few = [c for c in cases_of(algorithm) if c.dtype in SOME_DTYPES and c.count != 1]
+    few = [c for c in cases_of(algorithm) if c.dtype in SOME_DTYPES and c.count in (0, 17, 65537)]
     check(algorithm, FEW_RANKS, covering(few, seed=1), seed=1)
 
 
@@ -105,7 +105,7 @@ def test_every_rank_count_and_type(algorithm: Algorithm) -> None:
     check(algorithm, RANKS, covering(cases_of(algorithm), seed=2), seed=2)
 
 
-@pytest.mark.parametrize("size", [2, 3, 5, 8])
+@pytest.mark.parametrize("size", [3, 8])
 @pytest.mark.parametrize("name", [a.name for a in PINNABLE if a.collective == "all_reduce"])
 def test_an_all_reduce_gives_the_same_bits_on_all_ranks(name: str, size: int) -> None:
     chance = np.random.default_rng(size)

@@ -198,6 +198,7 @@ def test_closed_groups_of_processes_give_their_memory_back(rounds: int) -> None:
             assert resident_later <= resident + (16 << 20)
 
 
+@pytest.mark.slow
 def test_children_of_a_fork_leave_their_parents_group_alone() -> None:
     with Job(2, "forked") as job:
         assert [said["child"] for said in job.expect("success")] == [0, 0]

@@ -189,7 +189,8 @@ Status Launch::failed() {
     const Control& other = *lane_.members[member].control;
     auto owes_report = [&] {
       bool here = other.header[parity_].phase.load(std::memory_order_acquire) >> kPhaseBits == number_;
-      return here && other.report.launch.load(std::memory_order_acquire) != number_ && !lane_.died(member);
+      bool done = other.finished.load(std::memory_order_acquire) >= number_ || lane_.died(member);
+      return here && !done && other.report.launch.load(std::memory_order_acquire) != number_;
     };
     while (owes_report() && now() < patience) {
       timespec nap{0, 1'000'000};

@@ -278,3 +278,28 @@ def test_a_lane_to_a_process_that_has_ended_knows_it() -> None:
     assert run.run(0, 0, 0, 0, 50 * SECOND) == 2
     assert lane.failure()[:2] == (2, 1)
     assert lane.reports(1)[1][0] == "dead"
+
+
+def test_a_member_that_has_done_its_part_may_leave_while_others_are_at_it() -> None:
+    """Rank 0 leaves, while rank 1 sleeps until rank 2 signals at last: nobody is missing."""
+    lanes = Lanes(3)
+    slow = loop(1, 1, 2**27, [int(Opcode.SYNC), 1, 0])
+    words = {
+        0: signal(peer=2, opcode=Opcode.WAIT),
+        1: signal(peer=2, opcode=Opcode.WAIT),
+        2: signal(peer=0) + slow + signal(peer=1),
+    }
+    memory = np.zeros(1 << 16, np.uint8)  # so much that the interpreter is left to others from the start
+    left = []
+
+    def body(rank: int) -> int:
+        lane = lanes.lanes[rank]
+        program = _native.Program(lane, [words[rank]], [], int(DType.INT32), 1, False, False)
+        status = executable(lane, program, count=0, dtype=DType.INT32).run(*address(memory), 0, 0, 50 * SECOND)
+        if rank == 0:
+            lane.leave()
+        left.append(rank)
+        return status
+
+    assert on_threads([lambda rank=rank: body(rank) for rank in range(3)]) == [0, 0, 0]
+    assert left[0] == 0, "rank 0 did not end first, so that nothing was tested"

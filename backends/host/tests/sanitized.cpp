@@ -1,0 +1,88 @@
+// Runs an all_reduce of int32 on threads, for a sanitizer to watch: the native core without Python.
+//
+// Standard input: members, bytes of scratch, elements, launches; for each member: slots, blocks, and for each block the
+// number of its words and the words (hal.plan.lower).
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <new>
+#include <thread>
+#include <vector>
+
+#include "lane.h"
+
+namespace {
+
+// Zeros, aligned as shared memory is.
+uint8_t* zeros(size_t bytes) {
+  void* memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+  std::fill_n(static_cast<uint8_t*>(memory), (bytes + 4095) / 4096 * 4096, 0);
+  return static_cast<uint8_t*>(memory);
+}
+
+template <typename T>
+T read() {
+  T value;
+  if (!(std::cin >> value)) std::abort();
+  return value;
+}
+
+}  // namespace
+
+int main() {
+  auto size = read<int>();
+  auto scratch = read<uint64_t>(), count = read<uint64_t>();
+  auto launches = read<int>();
+  constexpr int kInt32 = 4;  // checked below
+  if (hal::kernels::size_of(hal::kernels::DType(kInt32)) != 4) std::abort();
+
+  std::vector<hal::Member> members;
+  for (int m = 0; m < size; m++) {
+    members.push_back({reinterpret_cast<hal::Control*>(zeros(sizeof(hal::Control))),
+                       reinterpret_cast<hal::Counter*>(zeros(sizeof(hal::Counter) * size * hal::kChannelSlots)),
+                       reinterpret_cast<hal::Departed*>(zeros(sizeof(hal::Departed) * size)), zeros(2 * scratch),
+                       nullptr, getpid()});
+  }
+  std::vector<std::unique_ptr<hal::Lane>> lanes;
+  std::vector<std::unique_ptr<hal::Executable>> executables;
+  for (int m = 0; m < size; m++) {
+    auto slots = read<int>();
+    std::vector<std::vector<int64_t>> blocks(read<size_t>());
+    for (auto& block : blocks) {
+      block.resize(read<size_t>());
+      for (auto& word : block) word = read<int64_t>();
+    }
+    lanes.push_back(std::make_unique<hal::Lane>(m, members, 0, scratch, 0xffffffff - 20, hal::LaneOptions{20, 5}));
+    std::vector<hal::Program> program;
+    program.emplace_back(blocks, std::vector<int32_t>{}, kInt32, slots, false, false, m, size, scratch);
+    hal::CallKey key{0, kInt32, 0, 0, -1, count, 1};
+    executables.push_back(std::make_unique<hal::Executable>(*lanes[m], key, program, std::vector<hal::Program>{}));
+  }
+
+  std::vector<int> wrong(size, 0);
+  std::vector<std::thread> threads;
+  for (int m = 0; m < size; m++) {
+    threads.emplace_back([&, m] {
+      std::vector<int32_t> x(count), y(count);
+      for (int i = 0; i < launches; i++) {
+        for (uint64_t j = 0; j < count; j++) x[j] = (m + 1) * (i + 1) + static_cast<int32_t>(j);
+        auto status = executables[m]->run(x.data(), count * 4, y.data(), count * 4, 60'000'000'000, {});
+        if (status != hal::Status::kOk) wrong[m]++;
+        int32_t sum = size * (size + 1) / 2 * (i + 1);
+        for (uint64_t j = 0; j < count; j++) wrong[m] += y[j] != sum + size * static_cast<int32_t>(j);
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  for (int m = 0; m < size; m++) {
+    if (wrong[m] != 0) {
+      std::printf("rank %d: %d wrong\n", m, wrong[m]);
+      return 1;
+    }
+  }
+  std::printf("right\n");
+  return 0;
+}
