@@ -136,14 +136,14 @@ def test_a_timeout_of_the_call_goes_before_that_of_the_communicator() -> None:
     assert 0.4 < taken < 20
 
 
-@pytest.mark.parametrize("timeout", [0, -1, math.nan])
-def test_a_timeout_must_be_above_0(timeout: float) -> None:
+@pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf])
+def test_a_timeout_is_a_number_of_seconds_above_0(timeout: float) -> None:
     with hc.local(1) as (comm,), pytest.raises(UsageError, match="timeout"):
         comm.barrier(timeout=timeout)
 
 
-@pytest.mark.parametrize("timeout", [1e-12, 1e12, math.inf])
-def test_timeouts_of_any_length_are_taken(timeout: float) -> None:
+@pytest.mark.parametrize("timeout", [1e-12, 1e9])
+def test_very_short_and_very_long_timeouts_are_taken(timeout: float) -> None:
     with hc.local(1) as (comm,):
         comm.barrier(timeout=timeout)
 

@@ -36,7 +36,7 @@ class Lanes:
         size, nbytes = lane.size, lane.scratch_bytes
         part = -(-_native.lane_bytes(size, nbytes) // 4096) * 4096
         begin = self.arena.base + rank * part + _native.lane_bytes(size, nbytes) - 2 * nbytes
-        return np.frombuffer((ctypes.c_uint8 * (2 * nbytes)).from_address(begin), np.uint8)
+        return np.frombuffer(memoryview((ctypes.c_uint8 * (2 * nbytes)).from_address(begin)), np.uint8)
 
     def load(self, rank: int, plan: Plan, count: int, dtype: DType = DType.INT32) -> _native.Executable:
         """A plan for one member."""

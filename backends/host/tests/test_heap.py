@@ -107,7 +107,7 @@ def test_threads_share_a_segment_without_losing_what_they_write() -> None:
         for i in range(150):
             nbytes = (1 << 20) + 4096 * (i % 7)
             address = segment.allocate(nbytes)
-            array = np.frombuffer((ctypes.c_uint8 * nbytes).from_address(address), np.uint8)
+            array = np.frombuffer(memoryview((ctypes.c_uint8 * nbytes).from_address(address)), np.uint8)
             array[:] = seed
             if not (array == seed).all():
                 wrong.append(i)

@@ -1,4 +1,5 @@
 import itertools
+import os
 
 import pytest
 
@@ -227,3 +228,18 @@ def test_many_ranks_as_threads(make_job, together):
         return found
 
     assert together(size, act) == [[[bytes([rank, k]) for rank in range(size)] for k in range(5)]] * size
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_does_not_say_goodbye_for_its_parent():
+    with StoreServer(1) as server:
+        store = Store.connect(server.address, rank=0, secret=server.secret, timeout=20)
+        child = os.fork()
+        if child == 0:
+            store.close()
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert status == 0
+        store.set("still", b"there")
+        assert store.get("still") == b"there"
+        store.close()

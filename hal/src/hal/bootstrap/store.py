@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import os
 import select
 import socket
 import threading
@@ -70,6 +71,7 @@ class Store:
         self._dead: dict[int, str] = {}
         self._lost: str | None = None
         self._closed = False
+        self._pid = os.getpid()
         self._send_lock = threading.Lock()
         self._ids = itertools.count(1)
         self._reader = threading.Thread(target=self._read, name=f"hal-store-rank-{rank}", daemon=True)
@@ -188,6 +190,10 @@ class Store:
                 return
             self._closed = True
             lost = self._lost
+        if os.getpid() != self._pid:
+            # the connection is the parent's: a child of a fork only lets go of its copy of the descriptor
+            self._sock.close()
+            return
         try:
             if lost is None:
                 with contextlib.suppress(HalError):
