@@ -40,7 +40,8 @@ class HostExecutable(Executable):
         self._lane = lane
         self._ranks = ranks
         self._parent = None if parent is None else (parent.lane, parent.ranks)
-        self._programs = (any_, mapped)
+        # the words are needed no more once they are decoded
+        self._plans = (any_.plan, None if mapped is None else mapped.plan)
         self._operation = call.collective.label
         self.native = _native.Executable(
             lane,
@@ -69,8 +70,8 @@ class HostExecutable(Executable):
             raise UsageError(why, rank=self._ranks[self._lane.rank], operation=self._operation)
         if status == 1:
             raise report.disagreement(self._lane, self._ranks)
-        chosen = self._programs[1] if self.native.ran_mapped and self._programs[1] else self._programs[0]
-        raise report.failure(self._lane, chosen.plan, self._ranks, self._operation, self._parent)
+        chosen = self._plans[1] if self.native.ran_mapped and self._plans[1] else self._plans[0]
+        raise report.failure(self._lane, chosen, self._ranks, self._operation, self._parent)
 
 
 class HostFastCalls:
