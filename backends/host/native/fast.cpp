@@ -58,7 +58,10 @@ class FastCalls::Arguments {
  public:
   // False where they are nothing that the hot path takes; no Python error is left then.
   bool take(PyObject* source, PyObject* target, PyObject* op, int64_t root) {
-    if (!get(source, source_, PyBUF_ND | PyBUF_FORMAT) || !get(target, target_, PyBUF_ND | PyBUF_FORMAT | PyBUF_WRITABLE)) {
+    if (!get(target, target_, PyBUF_ND | PyBUF_FORMAT | PyBUF_WRITABLE)) return false;
+    if (source == target) {
+      in_place_ = true;  // asking an array for its buffer is most of what a small call costs: once is enough
+    } else if (!get(source, source_, PyBUF_ND | PyBUF_FORMAT)) {
       return false;
     }
     const char* format = source_.obj != nullptr ? source_.format : target_.obj != nullptr ? target_.format : kNoFormat;
@@ -68,8 +71,9 @@ class FastCalls::Arguments {
       auto a = reinterpret_cast<intptr_t>(source_.buf), b = reinterpret_cast<intptr_t>(target_.buf);
       if (a < b + target_.len && b < a + source_.len) key.distance = b - a;
     }
-    key.source_bytes = source_.obj != nullptr ? source_.len : -1;
     key.target_bytes = target_.obj != nullptr ? target_.len : -1;
+    key.source_bytes = in_place_ ? key.target_bytes : source_.obj != nullptr ? source_.len : -1;
+    if (in_place_ && target_.obj != nullptr) key.distance = 0;
     key.op = op;
     key.root = root;
     key.format = static_cast<uint32_t>(format[0]);
@@ -79,7 +83,7 @@ class FastCalls::Arguments {
     if (source_.obj != nullptr) PyBuffer_Release(&source_);
     if (target_.obj != nullptr) PyBuffer_Release(&target_);
   }
-  void* source() const { return source_.buf; }
+  void* source() const { return in_place_ ? target_.buf : source_.buf; }
   void* target() const { return target_.buf; }
   Key key{-1, -1, kApart, nullptr, 0, 0};
 
@@ -92,6 +96,7 @@ class FastCalls::Arguments {
     return false;
   }
   Py_buffer source_{}, target_{};
+  bool in_place_ = false;
 };
 
 size_t FastCalls::Hash::operator()(const Key& key) const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fence.h"
 #include "packets.h"
 
 namespace hal {
@@ -186,7 +187,7 @@ void Launch::signal(const Instruction& instruction) {
     uint64_t count = ++work_.signalled[static_cast<size_t>(end.peer * program_->slots + end.slot)];
     counters[end.peer * kChannelSlots + end.slot].store(phase(count), std::memory_order_release);
   }
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  light_fence();
   if (lane_.common().sleepers.load(std::memory_order_relaxed) == 0) return;
   for (uint32_t i = 0; i < instruction.count; i++) bell(program_->ends[instruction.first + i].peer);
 }

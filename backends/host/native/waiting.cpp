@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <climits>
 
+#include "fence.h"
 #include "launch.h"
 
 namespace hal {
@@ -46,10 +47,9 @@ void Launch::bell(int member) {
   syscall(SYS_futex, &door.bell, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
 
-// After a store that others may sleep for. The fence orders it before the look at who sleeps, as `sleep` orders its
-// own mark before its last look at what it waits for; so one of the two sees the other.
+// After a store that others may sleep for.
 void Launch::bell_others() {
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  light_fence();
   if (lane_.common().sleepers.load(std::memory_order_relaxed) == 0) return;
   for (int member = 0; member < lane_.size; member++) {
     if (member != lane_.rank) bell(member);
@@ -103,9 +103,10 @@ Status Launch::sleep() {
     asleep_ = true;
     door.sleeping.store(1, std::memory_order_relaxed);
     lane_.common().sleepers.fetch_add(1, std::memory_order_relaxed);
+    heavy_fence();
   }
-  bell_ = door.bell.load(std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  // a ring after this ends the next sleep at once; the caller looks once more before it
+  bell_ = door.bell.load(std::memory_order_acquire);
   return Status::kOk;
 }
 

@@ -30,9 +30,11 @@ class Caller:
 
     def __init__(self, group: Group, pins: Algorithms | None, arguments: Arguments, store: Store | None) -> None:
         self.group = group
+        self.rank = group.rank
+        self.size = group.size
         self.calls = Calls(group, pins)
         self.closed = False
-        self._arguments = arguments
+        self.arguments = arguments
         self._store = store
         self._queue = Queue()
         self._pair_queues: dict[tuple[int, int], Queue] = {}
@@ -61,7 +63,7 @@ class Caller:
         """Make a call of equal counts."""
         self.check_open(collective.label)
         dtype = next((b.dtype for b in (src, dst) if b is not None), DType.UINT8)
-        reduction = self._arguments.reduction(collective.label, op, dtype)
+        reduction = self.arguments.reduction(collective.label, op, dtype)
         executable = self.calls.get(collective, count, dtype, reduction, root)
         remember = (self._tables.get(collective), op if collective.reduces else "", 0 if root is None else root)
         return self.launch(executable, collective.label, src, dst, async_op, timeout, remember)
@@ -93,7 +95,7 @@ class Caller:
     ) -> Any:
         """Run what was prepared, after everything that is pending in its queue; the output, or a `Work`."""
         queue = queue or self._queue
-        seconds = self._arguments.seconds(operation, self.group.timeout if timeout is None else timeout)
+        seconds = self.arguments.seconds(operation, self.group.timeout if timeout is None else timeout)
 
         def run() -> Any:
             executable.run(
@@ -132,7 +134,7 @@ class Caller:
     def check_open(self, operation: str) -> None:
         """Refuse to go on after `close`."""
         if self.closed:
-            raise self._arguments.error(operation, "this communicator is closed")
+            raise self.arguments.error(operation, "this communicator is closed")
 
     def close(self) -> None:
         """Wait for what is pending, and leave the group."""

@@ -194,7 +194,7 @@ class Communicator:
         self, x: Any, out: Any = None, counts: Counts = None, *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
         """`all_gather` of as many elements as each rank has. `counts`, where given, must be what the ranks have."""
-        return variable.all_gather(self, x, out, counts, async_op, timeout)
+        return variable.all_gather(self._caller, x, out, counts, async_op, timeout)
 
     def reduce_scatter_v(
         self,
@@ -207,7 +207,7 @@ class Communicator:
         timeout: float | None = None,
     ) -> Any:
         """`reduce_scatter` in blocks of `counts[i]` elements, the same counts on every rank."""
-        return variable.reduce_scatter(self, x, counts, out, op, async_op, timeout)
+        return variable.reduce_scatter(self._caller, x, counts, out, op, async_op, timeout)
 
     def gather_v(
         self,
@@ -220,7 +220,7 @@ class Communicator:
         timeout: float | None = None,
     ) -> Any:
         """`gather` of as many elements as each rank has."""
-        return variable.gather(self, x, out, counts, root, async_op, timeout)
+        return variable.gather(self._caller, x, out, counts, root, async_op, timeout)
 
     def scatter_v(
         self,
@@ -233,7 +233,7 @@ class Communicator:
         timeout: float | None = None,
     ) -> Any:
         """`scatter` in blocks of `counts[i]` elements, which the root gives."""
-        return variable.scatter(self, x, counts, out, root, async_op, timeout)
+        return variable.scatter(self._caller, x, counts, out, root, async_op, timeout)
 
     def all_to_all_v(
         self,
@@ -246,7 +246,7 @@ class Communicator:
         timeout: float | None = None,
     ) -> Any:
         """`all_to_all` where `send_counts[i]` elements go to rank i. `recv_counts` must match, where given."""
-        return variable.all_to_all(self, x, send_counts, out, recv_counts, async_op, timeout)
+        return variable.all_to_all(self._caller, x, send_counts, out, recv_counts, async_op, timeout)
 
     # messages and synchronisation
 

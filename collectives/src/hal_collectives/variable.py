@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,15 +21,13 @@ from hal.plan.collective import Collective
 from hal.plan.layout import Extent, Layout
 from hal.plan.model import Plan
 from hal_collectives.buffers import OVERLAP, Buffer, as_buffer, overlap
-
-if TYPE_CHECKING:
-    from hal_collectives.communicator import Communicator
+from hal_collectives.caller import Caller
 
 UNKNOWN = -1
 Extents = tuple[tuple[Extent, ...], ...]
 
 
-def all_gather(comm: Communicator, x: Any, out: Any, counts: Any, async_op: bool, timeout: float | None) -> Any:
+def all_gather(comm: Caller, x: Any, out: Any, counts: Any, async_op: bool, timeout: float | None) -> Any:
     """See `Communicator.all_gather_v`."""
     call = _Call(comm, Collective.ALL_GATHER_V, timeout)
     src, dst, have = _gathered(call, x, out, counts, holder=True)
@@ -38,7 +36,7 @@ def all_gather(comm: Communicator, x: Any, out: Any, counts: Any, async_op: bool
     return call.run(src, dst, inputs, (_offsets(have),) * comm.size, async_op)
 
 
-def gather(comm: Communicator, x: Any, out: Any, counts: Any, root: int, async_op: bool, timeout: float | None) -> Any:
+def gather(comm: Caller, x: Any, out: Any, counts: Any, root: int, async_op: bool, timeout: float | None) -> Any:
     """See `Communicator.gather_v`."""
     call = _Call(comm, Collective.GATHER_V, timeout, root=root)
     src, dst, have = _gathered(call, x, out, counts, holder=comm.rank == root)
@@ -68,9 +66,7 @@ def _gathered(call: _Call, x: Any, out: Any, counts: Any, *, holder: bool) -> tu
     return src, dst, have
 
 
-def reduce_scatter(
-    comm: Communicator, x: Any, counts: Any, out: Any, op: str, async_op: bool, timeout: float | None
-) -> Any:
+def reduce_scatter(comm: Caller, x: Any, counts: Any, out: Any, op: str, async_op: bool, timeout: float | None) -> Any:
     """See `Communicator.reduce_scatter_v`."""
     call = _Call(comm, Collective.REDUCE_SCATTER_V, timeout, op)
     src, blocks = call.buffer(x, "x"), call.counts(counts, "counts", needed=True)
@@ -84,7 +80,7 @@ def reduce_scatter(
     return call.run(src, dst, (_offsets(blocks),) * comm.size, outputs, async_op)
 
 
-def scatter(comm: Communicator, x: Any, counts: Any, out: Any, root: int, async_op: bool, timeout: float | None) -> Any:
+def scatter(comm: Caller, x: Any, counts: Any, out: Any, root: int, async_op: bool, timeout: float | None) -> Any:
     """See `Communicator.scatter_v`."""
     call = _Call(comm, Collective.SCATTER_V, timeout, root=root)
     at_root = comm.rank == root
@@ -111,7 +107,7 @@ def scatter(comm: Communicator, x: Any, counts: Any, out: Any, root: int, async_
 
 
 def all_to_all(
-    comm: Communicator,
+    comm: Caller,
     x: Any,
     send_counts: Any,
     out: Any,
@@ -135,7 +131,7 @@ def all_to_all(
             call.holds("out", row.out, sum(received), rank)
     dst = dst or call.new(src.dtype, sum(row.counts[comm.rank] for row in told))
     if src.address == dst.address:
-        src = comm._caller.copied(src, keep=not async_op)
+        src = comm.copied(src, keep=not async_op)
     inputs = tuple(_offsets(row.counts) for row in told)
     outputs = tuple(_offsets([row.counts[rank] for row in told]) for rank in range(comm.size))
     return call.run(src, dst, inputs, outputs, async_op)
@@ -159,15 +155,15 @@ class _Call:
 
     def __init__(
         self,
-        comm: Communicator,
+        comm: Caller,
         collective: Collective,
         timeout: float | None,
         op: str = "sum",
         root: int | None = None,
     ) -> None:
         self.comm, self.collective, self.root = comm, collective, root
-        self.arguments, self.caller = comm._arguments, comm._caller
-        self.caller.check_open(collective.label)
+        self.arguments = comm.arguments
+        self.comm.check_open(collective.label)
         self.timeout = None if timeout is None else self.arguments.seconds(collective.label, timeout)
         self.op = self.arguments.reduction(collective.label, op, DType.UINT8)
         if collective.rooted:
@@ -237,8 +233,8 @@ class _Call:
         mine = as_buffer(np.array(row, np.int64), "counts", writable=False)
         table = np.empty((n, len(row)), np.int64)
         every = as_buffer(table, "counts", writable=True)
-        executable = self.caller.calls.get_exchange(self.collective, len(row), dtype, self.op, self.root)
-        self.caller.launch(executable, self.collective.label, mine, every, False, self.timeout)
+        executable = self.comm.calls.get_exchange(self.collective, len(row), dtype, self.op, self.root)
+        self.comm.launch(executable, self.collective.label, mine, every, False, self.timeout)
         return [_Told(r[:n], r[n : 2 * n], *r[2 * n :]) for r in table.tolist()]
 
     def agree(self, rank: int, what: str, told: list[int], actual: list[int], where: str) -> None:
@@ -263,8 +259,8 @@ class _Call:
         key = np.array([n for side in (inputs, outputs) for rank in side for _, n in rank], np.int64).tobytes()
         count = max(sum(n for _, n in rank) for side in (inputs, outputs) for rank in side)
         layout: Callable[[Plan], Layout] = lambda plan: Layout.explicit(plan, inputs, outputs, dtype.itemsize)  # noqa: E731
-        executable = self.caller.calls.get_variable(self.collective, key, count, dtype, self.op, self.root, layout)
-        return self.caller.launch(executable, self.collective.label, src, dst, async_op, self.timeout)
+        executable = self.comm.calls.get_variable(self.collective, key, count, dtype, self.op, self.root, layout)
+        return self.comm.launch(executable, self.collective.label, src, dst, async_op, self.timeout)
 
 
 def _offsets(counts: Sequence[int]) -> tuple[Extent, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.errors import HalError, PeerFailure, StallTimeout, UsageError
@@ -64,15 +65,15 @@ def failure(
     failed = ranks
     if kind == Failure.NONE and parent is not None:
         (kind, member, _), failed, launch = parent[0].failure(), parent[1], lane.launch
-    who = {"rank": ranks[lane.rank], "operation": operation}
+    who: dict[str, Any] = {"rank": ranks[lane.rank], "operation": operation}
     if kind == Failure.ABORTED:
-        return PeerFailure(f"the communicator was aborted by rank {failed[member]}", peer=failed[member], **who)  # type: ignore[arg-type]
+        return PeerFailure(f"the communicator was aborted by rank {failed[member]}", peer=failed[member], **who)
     report = "\n  ".join(_stands(lane, plan, ranks, launch))
     if kind == Failure.PEER_DIED:
         what = f"rank {failed[member]} has died or left the group\n  {report}"
-        return PeerFailure(what, peer=failed[member], **who)  # type: ignore[arg-type]
+        return PeerFailure(what, peer=failed[member], **who)
     what = f"a deadline passed on rank {failed[member]} while it waited for others\n  {report}"
-    return StallTimeout(what, **who)  # type: ignore[arg-type]
+    return StallTimeout(what, **who)
 
 
 def _stands(lane: _native.Lane, plan: Plan | None, ranks: tuple[int, ...], launch: int) -> list[str]:
