@@ -15,7 +15,7 @@ from hal.plan.lower import lower
 from hal_collectives.algorithms import get
 
 NATIVE = Path(__file__).parents[1] / "native"
-CORE = ("lane", "launch", "program", "waiting")
+CORE = ("fence", "lane", "launch", "program", "waiting")
 SCRATCH = 1 << 21
 
 

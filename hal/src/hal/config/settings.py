@@ -55,12 +55,12 @@ class Bootstrap:
 
 
 def _pin(collective: str) -> Any:
-    return setting(None, algorithm_choice(), f"Algorithm of {collective}, or rules; by default the tuner's choice.")
+    return setting(None, algorithm_choice(), f"Algorithm of {collective}, or rules; by default the selection table's choice.")
 
 
 @attrs.frozen(kw_only=True)
 class Algorithms:
-    """The algorithms a user pins, by collective; None where the choice is left to the tuner."""
+    """The algorithms a user pins, by collective; None where the choice is left to the selection table."""
 
     all_reduce: tuple[AlgorithmRule, ...] | None = _pin("all_reduce")
     all_gather: tuple[AlgorithmRule, ...] | None = _pin("all_gather")
@@ -70,6 +70,7 @@ class Algorithms:
     gather: tuple[AlgorithmRule, ...] | None = _pin("gather")
     scatter: tuple[AlgorithmRule, ...] | None = _pin("scatter")
     all_to_all: tuple[AlgorithmRule, ...] | None = _pin("all_to_all")
+    send_recv: tuple[AlgorithmRule, ...] | None = _pin("send_recv")
     barrier: tuple[AlgorithmRule, ...] | None = _pin("barrier")
 
     def pinned(self, collective: str, nbytes: int, ranks: int) -> str | None:
