@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing.resource_tracker
 import os
+import signal
 import sys
 import threading
 import time
@@ -76,6 +77,18 @@ def nothing_keeps_running() -> Iterator[None]:
     described += [f"thread {thread.name!r}" for thread in stuck]
     if described:
         pytest.fail(f"the test left running: {', '.join(described)}", pytrace=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def signals_are_not_ignored() -> Iterator[None]:
+    """A background job inherits ignored signals, and would hand them on to what the tests start and interrupt."""
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGHUP)}
+    for signum, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if before[signum] is signal.SIG_IGN:
+            signal.signal(signum, handler)
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

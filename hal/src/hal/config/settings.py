@@ -55,7 +55,7 @@ class Bootstrap:
 
 
 def _pin(collective: str) -> Any:
-    return setting(None, algorithm_choice(), f"Algorithm of {collective}, or rules; by default the selection table's choice.")
+    return setting(None, algorithm_choice(), f"Algorithm of {collective}, or rules; else the selection table's choice.")
 
 
 @attrs.frozen(kw_only=True)
