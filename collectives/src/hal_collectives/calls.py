@@ -18,7 +18,7 @@ from hal.runtime.group import NO_ROOT, Group
 from hal_collectives.algorithms import Algorithm
 from hal_collectives.selection import choose
 
-KEPT = 1024
+KEPT = 4096
 """Executables kept for each communicator; the one used longest ago goes first."""
 
 Key = tuple[Any, ...]

@@ -112,14 +112,24 @@ def walk(instructions: Iterable[Instruction]) -> Iterable[Instruction]:
 
 def loop_pieces(plan: Plan, layout: Layout) -> dict[int, int]:
     """For each unit of a loop in the plan, how many pieces the loops of that unit run, on all ranks alike."""
-    longest: dict[int, int] = {}
+    pieces = {}
+    for unit, operands in _loop_operands(plan).items():
+        longest = max((layout.extent(member, span)[1] for member, span in operands), default=0)
+        pieces[unit] = -(-longest // unit)
+    return pieces
+
+
+@once_per_plan
+def _loop_operands(plan: Plan) -> dict[int, set[tuple[int, Span]]]:
+    """For each unit the different ranges of input and output that its loops go through, each with its rank."""
+    found: dict[int, set[tuple[int, Span]]] = {}
     for number, rank in enumerate(plan.ranks):
         for loop in (i for block in rank.blocks for i in walk(block) if isinstance(i, Loop)):
+            operands = found.setdefault(loop.unit, set())
             for instruction in loop.body:
                 for member, span in _data_operands(plan, number, instruction):
-                    longest[loop.unit] = max(longest.get(loop.unit, 0), layout.extent(member, span)[1])
-            longest.setdefault(loop.unit, 0)
-    return {unit: -(-length // unit) for unit, length in longest.items()}
+                    operands.add((member, Span(span.buffer, span.index, span.size)))
+    return found
 
 
 def _data_operands(plan: Plan, rank: int, instruction: Instruction) -> Iterable[tuple[int, Span]]:
