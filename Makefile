@@ -20,10 +20,10 @@ NATIVE := $(shell find backends/host/native -type f)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow check format docs bench bench-host clean
+.PHONY: help setup demo test test-slow test-exhaustive check format docs bench bench-host clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMPS)/native  ## only set up .venv
 	@:
@@ -36,6 +36,9 @@ test: setup  ## the everyday tests, a few minutes; PYTEST="-k name" adds options
 
 test-slow: setup  ## the long tests: the whole matrix, long fuzzing, packaging
 	@$(RUN)/python -m pytest -q -m slow $(PYTEST)
+
+test-exhaustive: setup  ## more of what the others sample: every algorithm in every type, long runs; not in .ci/run
+	@$(RUN)/python -m pytest -q -m exhaustive $(PYTEST)
 
 check: setup  ## style (ruff) and types (mypy --strict)
 	@$(RUN)/ruff check --quiet .

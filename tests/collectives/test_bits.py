@@ -67,7 +67,7 @@ def test_plans_of_every_instruction(ranks: Ranks, make: Callable[[int], Plan]) -
         compare(ranks, plan, DType.BFLOAT16, ReduceOp.SUM, count, launches=3)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("make", WRITTEN, ids=lambda f: f.__name__)
 def test_plans_of_every_instruction_in_every_type(ranks: Ranks, make: Callable[[int], Plan]) -> None:
     plan = make(len(ranks.groups))
@@ -107,7 +107,7 @@ def test_movements(ranks: Ranks, algorithm: Algorithm) -> None:
     run_algorithm(ranks, algorithm, [DType.FLOAT32], [1, 1003])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("algorithm", REDUCTIONS, ids=named)
 def test_reductions_in_every_type(ranks: Ranks, algorithm: Algorithm) -> None:

@@ -46,7 +46,7 @@ def test_two_thousand_calls() -> None:
     check(4, 2000, seed=1, longest=3000)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("size", [2, 3, 5, 6])
 def test_four_thousand_calls(size: int) -> None:

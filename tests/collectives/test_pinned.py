@@ -98,7 +98,7 @@ def test_a_covering_sample(algorithm: Algorithm) -> None:
     check(algorithm, FEW_RANKS, covering(few, seed=1), seed=1)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("algorithm", PINNABLE, ids=named)
 def test_every_rank_count_and_type(algorithm: Algorithm) -> None:

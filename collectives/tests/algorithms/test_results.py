@@ -57,7 +57,7 @@ def test_result(algorithm: Algorithm, size: int) -> None:
             check(plan, layout, in_place, seed=count)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("algorithm", "size"), cases(ALL, SIZES))
 def test_result_under_many_schedules(algorithm: Algorithm, size: int) -> None:
     plan = build(algorithm, size)
