@@ -60,7 +60,7 @@ def load(lanes: Lanes, blocks: list[list[int]], **more: object) -> _native.Progr
         "maps_output": False,
     }
     try:
-        return _native.Program(lanes.lanes[0], blocks, **{**values, **more})  # type: ignore[arg-type]
+        return _native.Program(lanes.lanes[0], blocks, **{**values, **more})  # type: ignore[arg-type]  # wrong on purpose
     except ValueError:
         return None
 

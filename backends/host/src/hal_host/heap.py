@@ -10,7 +10,7 @@ ALIGN = 256
 PAGE = 4096
 
 
-class HeapFull(Exception):  # noqa: N818
+class HeapFull(Exception):  # noqa: N818 -- a state of the heap, caught where it is turned into a UsageError
     """No free range is large enough."""
 
 
