@@ -270,7 +270,7 @@ def test_posts_name_neither_peer_nor_packets():
 def test_loops():
     refuse(plan_of(Loop(0, (COPY,))), at("unit is 0, allowed are 64 to"))
     refuse(plan_of(Loop(96, (COPY,))), at("unit is 96, allowed are multiples of 64"))
-    refuse(plan_of(Loop(64, (COPY,), 0)), at("slots is 0, allowed are 1 to 65536"))
+    refuse(plan_of(Loop(64, (COPY,), 65537)), at("slots is 65537, allowed are 0 to 65536"))
     refuse(plan_of(Loop(64, ())), at("a loop has a body"))
     refuse(plan_of(Loop(64, (Loop(64, (COPY,)),))), at("a loop inside a loop is not allowed", "0.0"))
     refuse(plan_of(Sync(), Loop(64, (COPY, Flush(0)))), at("channel 0 is a memory channel", "1.1"))

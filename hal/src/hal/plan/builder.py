@@ -19,8 +19,10 @@ as they are used: block k of one rank and block k of another share a channel unl
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hal.interface.dtypes import ReduceOp
 from hal.interface.errors import PlanError
@@ -122,6 +124,11 @@ class RankBuilder:
         return len(self.semaphores) - 1
 
 
+Part = tuple[int, int]
+"""(i, n): the i-th of n parts."""
+
+WHOLE: Part = (0, 1)
+
 Key = tuple[ChannelKind, int, int]
 """Kind, peer and tag of a channel, by which both of its ends find each other."""
 
@@ -134,6 +141,10 @@ class BlockBuilder:
         self.number = number
         self.body: list[Instruction] = []
 
+    def add(self, instruction: Instruction) -> None:
+        """Append an instruction, marked with the line of the caller outside of this module."""
+        self.body.append(replace(instruction, source=_caller()))
+
     def move(
         self,
         dst: Chunks | Sequence[Chunks],
@@ -141,67 +152,81 @@ class BlockBuilder:
         op: ReduceOp | None = None,
         *,
         final: bool = False,
+        part: Part = WHOLE,
     ) -> None:
-        """Store the reduction of all sources, from left to right, to every destination. See `Move`."""
-        self.body.append(Move(self._spans(dst), self._spans(src), op, final))
+        """Store the reduction of all sources, from left to right, to every destination. See `Move`.
 
-    def copy(self, dst: Chunks | Sequence[Chunks], src: Chunks) -> None:
+        `part` (i, n) moves the i-th of n parts of every operand.
+        """
+        self.add(Move(self._spans(dst), self._spans(src), op, final, *part))
+
+    def copy(self, dst: Chunks | Sequence[Chunks], src: Chunks, *, part: Part = WHOLE) -> None:
         """Copy one source to every destination: a copy, a put or a get, as the operands are."""
-        self.move(dst, src)
+        self.move(dst, src, part=part)
 
-    def reduce(self, dst: Chunks | Sequence[Chunks], src: Sequence[Chunks], *, final: bool = False) -> None:
+    def reduce(
+        self, dst: Chunks | Sequence[Chunks], src: Sequence[Chunks], *, final: bool = False, part: Part = WHOLE
+    ) -> None:
         """Reduce by the operation of the call. `final` where the result holds all ranks' contributions."""
-        self.move(dst, src, final=final)
+        self.move(dst, src, final=final, part=part)
 
     def post(
-        self, dst: Chunks, src: Chunks, *, signal: bool = False, flush: bool = False, channel: int | None = None
+        self,
+        dst: Chunks,
+        src: Chunks,
+        *,
+        signal: bool = False,
+        flush: bool = False,
+        channel: int | None = None,
+        part: Part = WHOLE,
     ) -> None:
         """Put `src` (own memory) to another rank's `dst` through a port channel."""
         if dst.rank is self.rank or src.rank is not self.rank:
             raise PlanError("post copies from this rank's memory to another rank's")
         index = self._channel(ChannelKind.PORT, dst.rank, channel)
         (target,), (source,) = self._spans(dst), self._spans(src)
-        self.body.append(Post(index, replace(target, peer=None), source, signal, flush))
+        self.add(Post(index, replace(target, peer=None), source, signal, flush, *part))
 
     def signal(
         self, peers: Iterable[RankBuilder], *, relaxed: bool = False, port: bool = False, channel: int | None = None
     ) -> None:
         """Signal each of `peers`."""
-        self.body.append(Signal(self._channels(peers, port, channel), relaxed))
+        self.add(Signal(self._channels(peers, port, channel), relaxed))
 
     def wait(
         self, peers: Iterable[RankBuilder], *, relaxed: bool = False, port: bool = False, channel: int | None = None
     ) -> None:
         """Wait for one signal from each of `peers`."""
-        self.body.append(Wait(self._channels(peers, port, channel), relaxed))
+        self.add(Wait(self._channels(peers, port, channel), relaxed))
 
     def flush(self, peer: RankBuilder, *, channel: int | None = None) -> None:
         """Wait until the posts to `peer` are complete."""
-        self.body.append(Flush(self._channel(ChannelKind.PORT, peer, channel)))
+        self.add(Flush(self._channel(ChannelKind.PORT, peer, channel)))
 
     def sync(self) -> None:
         """Order the threads of this block."""
-        self.body.append(Sync())
+        self.add(Sync())
 
     def barrier(self, number: int, blocks: int) -> None:
         """Meet `blocks` blocks of this rank at barrier `number`."""
-        self.body.append(Barrier(number, blocks))
+        self.add(Barrier(number, blocks))
 
     def acquire(self, semaphore: int) -> None:
         """Take one from a semaphore of this rank."""
-        self.body.append(Acquire(semaphore))
+        self.add(Acquire(semaphore))
 
     def release(self, semaphore: int) -> None:
         """Add one to a semaphore of this rank."""
-        self.body.append(Release(semaphore))
+        self.add(Release(semaphore))
 
     @contextlib.contextmanager
     def loop(self, unit: int, slots: int = 1) -> Iterator[None]:
         """The instructions inside run for successive pieces of `unit` bytes. See `Loop`."""
+        source = _caller()
         outer, self.body = self.body, []
         yield
         inner, self.body = self.body, outer
-        self.body.append(Loop(unit, tuple(inner), slots))
+        self.body.append(Loop(unit, tuple(inner), slots, source=source))
 
     def _spans(self, chunks: Chunks | Sequence[Chunks]) -> tuple[Span, ...]:
         many = [chunks] if isinstance(chunks, Chunks) else chunks
@@ -244,12 +269,24 @@ class PlanBuilder:
         align: int = 64,
         scratch_chunk_bytes: int | None = None,
         in_place: bool = True,
+        aliased: bool = False,
+        even: bool = False,
         description: str = "",
         input_chunks: int | None = None,
         output_chunks: int | None = None,
     ) -> None:
         self.collective = Collective.of(collective)
-        self._options = (name, split, root, align, scratch_chunk_bytes, in_place, description)
+        self.name = name
+        self._details: dict[str, Any] = {
+            "split": split,
+            "root": root,
+            "align": align,
+            "scratch_chunk_bytes": scratch_chunk_bytes,
+            "in_place": in_place,
+            "aliased": aliased,
+            "even": even,
+            "description": description,
+        }
         self._numbers: dict[int, dict[Key, int]] = {r: {} for r in range(ranks)}
         self.ranks: list[RankBuilder] = []
         for number in range(ranks):
@@ -270,7 +307,6 @@ class PlanBuilder:
 
     def build(self) -> Plan:
         """The plan. Every channel has both of its ends, in an order by which they pair."""
-        name, split, root, align, scratch_chunk_bytes, in_place, description = self._options
         keys: dict[int, set[Key]] = {r.id: set(self._numbers[r.id]) for r in self.ranks}
         for number, own in self._numbers.items():
             for kind, peer, tag in own:
@@ -289,17 +325,18 @@ class PlanBuilder:
                     tuple(rank.semaphores),
                 )
             )
-        return Plan(
-            name,
-            self.collective.label,
-            tuple(ranks),
-            split,
-            root,
-            align,
-            scratch_chunk_bytes,
-            in_place,
-            description,
-        )
+        return Plan(self.name, self.collective.label, tuple(ranks), **self._details)
+
+
+def _caller() -> str:
+    """`file:line` of the innermost caller outside of this module (and of `contextlib`, which enters its loops)."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename in _PASSED_OVER and frame.f_back is not None:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+_PASSED_OVER = {__file__, contextlib.__file__}
 
 
 def _renumbered(instruction: Instruction, numbers: dict[int, int]) -> Instruction:

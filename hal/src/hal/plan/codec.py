@@ -109,11 +109,16 @@ def _encoded(value: Any) -> Any:
         return value
     kind = _NAMES.get(type(value))
     fields = {} if kind is None else {"do": kind}
-    for field in dataclasses.fields(value):
+    for field in _json_fields(type(value)):
         item = getattr(value, field.name)
         if field.default is dataclasses.MISSING or item != field.default:
             fields[field.name] = _encoded(item)
     return fields
+
+
+def _json_fields(cls: type[Any]) -> list[dataclasses.Field[Any]]:
+    """The fields of a dataclass that its JSON form has."""
+    return [field for field in dataclasses.fields(cls) if field.metadata.get("json", True)]
 
 
 def _compact(value: Any) -> str:
@@ -248,7 +253,7 @@ def _sequence(inner: Decoder) -> Decoder:
 
 def _object(cls: type[Any], instructions: Decoder) -> Decoder:
     hints = typing.get_type_hints(cls)
-    decoders = {field.name: _decoder(hints[field.name], instructions) for field in dataclasses.fields(cls)}
+    decoders = {field.name: _decoder(hints[field.name], instructions) for field in _json_fields(cls)}
     required = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING]
 
     def decode(value: Any) -> Any:

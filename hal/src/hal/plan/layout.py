@@ -8,9 +8,10 @@ i // split. Variable-count collectives name the extent of every chunk instead.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
-from hal.interface.errors import PlanError
+from hal.interface.errors import PlanError, UsageError
 from hal.plan.model import BufferKind, Plan, Span
 
 SCRATCH_ALIGN = 128
@@ -29,10 +30,17 @@ class Layout:
     outputs: tuple[tuple[Extent, ...], ...]
     scratch_chunk: int
     """Bytes of a scratch chunk; packet operands use twice as many, at twice the offset."""
+    longest: int
+    """Bytes of the longest chunk of data; in an `even` plan of every chunk."""
 
     @classmethod
     def uniform(cls, plan: Plan, count: int, itemsize: int) -> Layout:
-        """The layout of a call of `count` elements of `itemsize` bytes, the same on every rank."""
+        """The layout of a call of `count` elements of `itemsize` bytes, the same on every rank.
+
+        `UsageError` where the plan is `even` and the count is not one that it serves.
+        """
+        if plan.even:
+            _check_even(plan, count, itemsize)
         pieces = cut(count, plan.split, max(1, plan.align // itemsize))
         block = count * itemsize
 
@@ -49,6 +57,7 @@ class Layout:
             tuple(cache[r.input_chunks] for r in plan.ranks),
             tuple(cache[r.output_chunks] for r in plan.ranks),
             _scratch_chunk(plan, longest),
+            longest,
         )
 
     @classmethod
@@ -64,8 +73,17 @@ class Layout:
         def in_bytes(extents: tuple[tuple[Extent, ...], ...]) -> tuple[tuple[Extent, ...], ...]:
             return tuple(tuple((o * itemsize, n * itemsize) for o, n in rank) for rank in extents)
 
+        if plan.even:
+            raise PlanError(f"plan {plan.name!r} needs equal chunks, which a call of variable counts does not have")
         longest = max((n for rank in (*inputs, *outputs) for _, n in rank), default=0) * itemsize
-        return cls(itemsize, in_bytes(inputs), in_bytes(outputs), _scratch_chunk(plan, longest))
+        return cls(itemsize, in_bytes(inputs), in_bytes(outputs), _scratch_chunk(plan, longest), longest)
+
+    def part(self, length: int, part: int, parts: int, align: int) -> Extent:
+        """Offset and length in bytes of part `part` of `parts` of an operand of `length` bytes."""
+        if parts == 1:
+            return 0, length
+        first, elements = cut(length // self.itemsize, parts, max(1, align // self.itemsize))[part]
+        return first * self.itemsize, elements * self.itemsize
 
     def extent(self, rank: int, span: Span) -> Extent:
         """Offset and length in bytes of an input or output span of `rank`'s memory.
@@ -87,6 +105,19 @@ def cut(count: int, pieces: int, align: int) -> list[Extent]:
     return [(a, b - a) for a, b in itertools.pairwise(bounds)]
 
 
+def _check_even(plan: Plan, count: int, itemsize: int) -> None:
+    step = math.lcm(plan.split * plan.align, itemsize) // itemsize
+    if count % step:
+        below = count - count % step
+        raise UsageError(
+            f"plan {plan.name!r} cuts a count into {plan.split} equal chunks of whole {plan.align} bytes, which "
+            f"{count} elements of {itemsize} bytes are not: allowed are multiples of {step}, the nearest are "
+            f"{below} and {below + step}"
+        )
+
+
 def _scratch_chunk(plan: Plan, longest: int) -> int:
+    if plan.even and plan.scratch_chunk_bytes is None:
+        return longest
     size = longest if plan.scratch_chunk_bytes is None else plan.scratch_chunk_bytes
     return -(-size // SCRATCH_ALIGN) * SCRATCH_ALIGN

@@ -114,36 +114,45 @@ def loop_pieces(plan: Plan, layout: Layout) -> dict[int, int]:
     """For each unit of a loop in the plan, how many pieces the loops of that unit run, on all ranks alike."""
     pieces = {}
     for unit, operands in _loop_operands(plan).items():
-        longest = max((layout.extent(member, span)[1] for member, span in operands), default=0)
+        longest = 0
+        for member, span, part, parts in operands:
+            scratch = span.buffer is BufferKind.SCRATCH
+            whole = span.size * layout.longest if scratch else layout.extent(member, span)[1]
+            longest = max(longest, layout.part(whole, part, parts, plan.align)[1])
         pieces[unit] = -(-longest // unit)
     return pieces
 
 
 @once_per_plan
-def _loop_operands(plan: Plan) -> dict[int, set[tuple[int, Span]]]:
-    """For each unit the different ranges of input and output that its loops go through, each with its rank."""
-    found: dict[int, set[tuple[int, Span]]] = {}
+def _loop_operands(plan: Plan) -> dict[int, set[tuple[int, Span, int, int]]]:
+    """For each unit the different ranges that its loops go through: each with its rank, and the part moved of it.
+
+    Ranges of scratch count where it is cut as the data is, in `even` plans.
+    """
+    found: dict[int, set[tuple[int, Span, int, int]]] = {}
     for number, rank in enumerate(plan.ranks):
         for loop in (i for block in rank.blocks for i in walk(block) if isinstance(i, Loop)):
             operands = found.setdefault(loop.unit, set())
             for instruction in loop.body:
-                for member, span in _data_operands(plan, number, instruction):
-                    operands.add((member, Span(span.buffer, span.index, span.size)))
+                if not isinstance(instruction, Move | Post):
+                    continue
+                for member, span in _operands(plan, number, instruction):
+                    if plan.even or span.buffer is not BufferKind.SCRATCH:
+                        plain = Span(span.buffer, span.index, span.size)
+                        operands.add((member, plain, instruction.part, instruction.parts))
     return found
 
 
-def _data_operands(plan: Plan, rank: int, instruction: Instruction) -> Iterable[tuple[int, Span]]:
-    """The input and output operands of an instruction of `rank`, each with a rank whose memory it lies in."""
+def _operands(plan: Plan, rank: int, instruction: Move | Post) -> Iterable[tuple[int, Span]]:
+    """The operands of an instruction of `rank`, each with a rank whose memory it lies in."""
     channels = plan.ranks[rank].channels
+    if isinstance(instruction, Post):
+        return [(channels[instruction.channel].peer, instruction.dst), (rank, instruction.src)]
     operands: list[tuple[int, Span]] = []
-    match instruction:
-        case Move(dst=dst, src=src):
-            for span in (*dst, *src):
-                member = channels[span.switch].peer if span.switch is not None else span.peer
-                operands.append((rank if member is None else member, span))
-        case Post(channel=channel, dst=target, src=source):
-            operands = [(channels[channel].peer, target), (rank, source)]
-    return [(member, span) for member, span in operands if span.buffer is not BufferKind.SCRATCH]
+    for span in (*instruction.dst, *instruction.src):
+        member = channels[span.switch].peer if span.switch is not None else span.peer
+        operands.append((rank if member is None else member, span))
+    return operands
 
 
 def spans(plan: Plan) -> Iterable[Span]:
@@ -258,7 +267,8 @@ class _Lowering:
             case Post():
                 peer = self.plan.ranks[self.rank].channels[instruction.channel].peer
                 dst = Span(instruction.dst.buffer, instruction.dst.index, instruction.dst.size, peer)
-                words = self.move(Move((dst,), (instruction.src,)), loop)
+                move = Move((dst,), (instruction.src,), part=instruction.part, parts=instruction.parts)
+                words = self.move(move, loop)
                 return words + (self.channels(Opcode.SIGNAL, (instruction.channel,)) if instruction.signal else [])
             case Signal():
                 return self.channels(Opcode.SIGNAL, instruction.channels)
@@ -290,9 +300,10 @@ class _Lowering:
         return words
 
     def move(self, move: Move, loop: Loop | None) -> list[int]:
-        length = self.length(move)
-        sources = [o for s in move.src for o in self.operands(s, length, loop)]
-        targets = [o for s in move.dst for o in self.operands(s, length, loop)]
+        whole = self.length(move)
+        skipped, length = self.layout.part(whole, move.part, move.parts, self.plan.align)
+        sources = [o for s in move.src for o in self.operands(s, whole, skipped, loop)]
+        targets = [o for s in move.dst for o in self.operands(s, whole, skipped, loop)]
         op = self.op if move.op is None else move.op
         divisor = 1
         if op is ReduceOp.AVG:
@@ -303,7 +314,10 @@ class _Lowering:
         return self.words(Opcode.MOVE, int(op), divisor, length, len(sources), len(targets), *flat)
 
     def length(self, move: Move) -> int:
+        """Bytes of the whole range of every operand."""
         lengths = {self.extent(s)[1] for s in (*move.dst, *move.src) if s.buffer is not BufferKind.SCRATCH}
+        if self.plan.even:
+            lengths |= {s.size * self.layout.longest for s in (*move.dst, *move.src) if s.buffer is BufferKind.SCRATCH}
         if len(lengths) != 1:
             why = f"differ in length ({', '.join(map(str, sorted(lengths)))} bytes)" if lengths else "are all scratch"
             raise PlanError(f"plan {self.plan.name!r}, {self.at}: the operands of a move {why}")
@@ -318,19 +332,22 @@ class _Lowering:
             return self.plan.ranks[self.rank].channels[span.switch].peers
         return (self.rank if span.peer is None else span.peer,)
 
-    def operands(self, span: Span, length: int, loop: Loop | None) -> list[tuple[int, int, int, int]]:
+    def operands(self, span: Span, whole: int, skipped: int, loop: Loop | None) -> list[tuple[int, int, int, int]]:
+        """Where an operand of `whole` bytes lies, from byte `skipped` on, in the memory of each of its ranks."""
         if span.buffer is BufferKind.SCRATCH:
             room = self.layout.scratch_chunk * span.size
-            need = length if loop is None else min(length, loop.slots * loop.unit)
+            need = whole if loop is None or not loop.slots else min(whole, loop.slots * loop.unit)
             if need > room:
                 raise PlanError(
                     f"plan {self.plan.name!r}, {self.at}: {need} bytes exceed the {room} of {span.size} scratch chunks"
                 )
-            offset = span.index * self.layout.scratch_chunk * (2 if span.packet else 1)
+            offset = (span.index * self.layout.scratch_chunk + skipped) * (2 if span.packet else 1)
             return [(m, BUFFER_CODE[span.buffer], offset, int(span.packet)) for m in self.members(span)]
-        return [(m, BUFFER_CODE[span.buffer], self.layout.extent(m, span)[0], 0) for m in self.members(span)]
+        return [(m, BUFFER_CODE[span.buffer], self.layout.extent(m, span)[0] + skipped, 0) for m in self.members(span)]
 
     def loop(self, loop: Loop) -> list[int]:
         position = self.position
         body = [w for i in loop.body for w in self.instruction(i, loop)]
-        return [Opcode.LOOP, 5, position, loop.unit, loop.slots, self.pieces[loop.unit], len(body), *body]
+        pieces = self.pieces[loop.unit]
+        slots = loop.slots or max(pieces, 1)
+        return [Opcode.LOOP, 5, position, loop.unit, slots, pieces, len(body), *body]

@@ -74,27 +74,41 @@ class Span:
     switch: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What every instruction has."""
+
+    source: str = field(default="", compare=False, repr=False, metadata={"json": False})
+    """Where it was written, as `file:line`; empty where that is not known. Equality and JSON leave it out."""
+
+
 @dataclass(frozen=True, slots=True)
-class Move:
+class Move(Written):
     """`dst[] <- reduce(op, src[])`: all sources reduced from left to right, the result stored to every destination.
 
     With one source it is a copy, a put, a get or a packet conversion. `op` None is the reduction of the call. `final`
     says that the result holds the contributions of all ranks: here an average is divided.
     All operands have the same length: that of the input or output spans among them, which scratch spans follow.
+    In a plan whose chunks are `even`, scratch spans have a length of their own, and a move may be of scratch alone.
     A destination may be one of the sources, exactly; other overlap is not allowed.
+    With `parts` above 1 only part `part` of every operand is moved, cut as a count is (`Plan.align`): so the blocks
+    of a group share one move.
     """
 
     dst: tuple[Span, ...]
     src: tuple[Span, ...]
     op: ReduceOp | None = None
     final: bool = False
+    part: int = 0
+    parts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class Post(Written):
     """Start an asynchronous copy of `src` (own memory) to `dst` (the peer's) through port channel `channel`.
 
-    With `signal` the channel is signalled after the data; with `flush` the instruction waits as `Flush` does.
+    With `signal` the channel is signalled after the data; with `flush` the instruction waits as `Flush` does. `part`
+    and `parts` are those of `Move`.
     """
 
     channel: int
@@ -102,10 +116,12 @@ class Post:
     src: Span
     signal: bool = False
     flush: bool = False
+    part: int = 0
+    parts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(Written):
     """Add one to the peer's counter of each channel, after everything that this block wrote before (release).
 
     `relaxed` leaves the order of earlier writes open.
@@ -116,7 +132,7 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Written):
     """Wait for the next signal of each channel; what the peer wrote before it is then visible (acquire).
 
     The n-th wait of a launch on a channel returns when the peer has signalled n times in the same launch.
@@ -127,19 +143,23 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Flush:
+class Flush(Written):
     """Wait until earlier posts on a port channel are complete: sources may be reused, the peer has the data."""
 
     channel: int
 
 
 @dataclass(frozen=True, slots=True)
-class Sync:
-    """Order the threads of this block: what any of them wrote before, all see after."""
+class Sync(Written):
+    """Order the threads of this block: what any of them wrote before, all see after.
+
+    Every instruction but a move does so too. Two moves of a block with none between them run at the same time, as far
+    as memory is concerned: one must not write what the other reads or writes.
+    """
 
 
 @dataclass(frozen=True, slots=True)
-class Barrier:
+class Barrier(Written):
     """Wait until `blocks` blocks of this rank have arrived at barrier `id`; orders their memory accesses."""
 
     id: int
@@ -147,21 +167,21 @@ class Barrier:
 
 
 @dataclass(frozen=True, slots=True)
-class Acquire:
+class Acquire(Written):
     """Take one from a counting semaphore of this rank, waiting while it is zero."""
 
     semaphore: int
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class Release(Written):
     """Add one to a counting semaphore of this rank, after everything this block wrote before."""
 
     semaphore: int
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(Written):
     """Run `body` for pieces 0, 1, … of `unit` bytes, until every loop of this unit in the plan is done.
 
     All loops of one unit, in all blocks of all ranks, run the same number of pieces: as many as the longest input or
@@ -169,7 +189,8 @@ class Loop:
     the counts of a call differ between them.
     In piece i an operand of input or output is bytes [i*unit, (i+1)*unit) of its range, cut at its end; a move whose
     operands have ended does nothing, while signals and waits always happen. A scratch chunk is a ring of `slots`
-    pieces: piece i uses slot i % slots, so that scratch of slots*unit bytes a chunk serves any length.
+    pieces: piece i uses slot i % slots, so that scratch of slots*unit bytes a chunk serves any length. With no slots
+    at all scratch is as long as the data, and piece i of it lies where it lies in the data.
     """
 
     unit: int
@@ -200,6 +221,9 @@ class Plan:
     `input_chunks / split` and `output_chunks / split` times that count. `align` is the alignment in bytes of a cut.
     `scratch_chunk_bytes` None makes a scratch chunk as large as the longest data chunk.
     `in_place` says whether the result is right when output and input share memory as the collective allows.
+    `aliased` says that it is right only then: every call shares them, or copies the input into its place beforehand.
+    `even` makes all chunks of a call equally long, those of scratch too, which then have no gaps between them. Such a
+    plan serves counts alone whose bytes are a multiple of `split * align`.
     """
 
     name: str
@@ -211,6 +235,8 @@ class Plan:
     scratch_chunk_bytes: int | None = None
     in_place: bool = True
     description: str = field(default="", compare=False)
+    aliased: bool = False
+    even: bool = False
 
     @property
     def size(self) -> int:

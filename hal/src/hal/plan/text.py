@@ -35,12 +35,13 @@ def describe(instruction: Instruction, channels: Sequence[Channel] = ()) -> str:
     """
     match instruction:
         case Move():
-            return f"move {', '.join(map(span_text, instruction.dst))} <- {_sources(instruction)}"
+            targets = ", ".join(map(span_text, instruction.dst))
+            return f"move {targets} <- {_sources(instruction)}{_part(instruction)}"
         case Post(channel=channel):
             end = _peer(channels, channel)
             target = span_text(instruction.dst) + ("" if end is None else f"@{end}")
             extra = "".join(f", {word}" for word in ("signal", "flush") if getattr(instruction, word))
-            return f"post {target} <- {span_text(instruction.src)}{extra} (channel {channel})"
+            return f"post {target} <- {span_text(instruction.src)}{_part(instruction)}{extra} (channel {channel})"
         case Signal():
             return _on_channels("signal", instruction, channels)
         case Wait():
@@ -110,8 +111,9 @@ def _lines(plan: Plan, ranks: Sequence[int]) -> Iterator[str]:
     if plan.description:
         yield plan.description
     scratch = "" if plan.scratch_chunk_bytes is None else f", scratch chunks of {plan.scratch_chunk_bytes} bytes"
-    place = "in place or not" if plan.in_place else "not in place"
-    yield f"count cut in {plan.split} at multiples of {plan.align} bytes{scratch}; {place}"
+    place = "in place alone" if plan.aliased else "in place or not" if plan.in_place else "not in place"
+    equally = " equally" if plan.even else ""
+    yield f"count cut{equally} in {plan.split} at multiples of {plan.align} bytes{scratch}; {place}"
     for number in ranks:
         yield ""
         yield from _rank_lines(number, plan.ranks[number])
@@ -137,6 +139,10 @@ def _sources(move: Move) -> str:
     if len(move.src) > 1 or move.op is not None or any(s.switch is not None for s in move.src):
         sources = f"{'reduce' if move.op is None else move.op.label}({sources})"
     return sources + (", final" if move.final else "")
+
+
+def _part(instruction: Move | Post) -> str:
+    return "" if instruction.parts == 1 else f", part {instruction.part} of {instruction.parts}"
 
 
 def _on_channels(verb: str, instruction: Signal | Wait, channels: Sequence[Channel]) -> str:

@@ -49,6 +49,8 @@ LARGEST_BARRIER = 1023
 LARGEST_SEMAPHORE = (1 << 31) - 1
 LOOP_UNIT = 64
 """Loop units are multiples of this, so that no piece ends inside an element or a packet."""
+PACKET_BYTES = 8
+"""Data in a packet and its flag: scratch chunks begin at multiples of it."""
 MOST_PROBLEMS = 10
 
 
@@ -115,6 +117,10 @@ class _Check:
         self.within("split", plan.split, 1, MOST_CHUNKS)
         if not 1 <= plan.align <= LARGEST_ALIGN or plan.align & (plan.align - 1):
             self.say(f"align is {plan.align}, allowed are powers of two up to {LARGEST_ALIGN}")
+        if plan.aliased and not plan.in_place:
+            self.say("aliased says that input and output share memory, in_place that they must not")
+        if plan.even and plan.align % PACKET_BYTES:
+            self.say(f"align is {plan.align}, allowed are multiples of {PACKET_BYTES} where chunks are even")
         if plan.scratch_chunk_bytes is not None:
             self.within("scratch_chunk_bytes", plan.scratch_chunk_bytes, 1, MOST_BYTES)
         try:
@@ -251,7 +257,7 @@ class _Check:
             self.say("a loop inside a loop is not allowed")
         if self.within("unit", loop.unit, LOOP_UNIT, MOST_BYTES) and loop.unit % LOOP_UNIT:
             self.say(f"unit is {loop.unit}, allowed are multiples of {LOOP_UNIT}")
-        self.within("slots", loop.slots, 1, MOST_SLOTS)
+        self.within("slots", loop.slots, 0, MOST_SLOTS)
         if not loop.body:
             self.say("a loop has a body")
 
@@ -267,6 +273,7 @@ class _Check:
         if any(span.packet and span.switch is not None for span in move.src):
             self.say("a switch reduces plain data, not packets")
         self.lengths((*move.dst, *move.src))
+        self.part(move)
         if not Collective.of(self.plan.collective).reduces and self.plan.collective != Collective.CUSTOM.label:
             if move.op is None and (len(move.src) > 1 or move.src[0].switch is not None):
                 self.say(f"the reduction of the call is asked for, but {self.plan.collective} has none: name one")
@@ -286,13 +293,20 @@ class _Check:
             else:
                 self.span(span, rank)
         self.lengths((post.dst, post.src))
+        self.part(post)
+
+    def part(self, instruction: Move | Post) -> None:
+        if self.within("parts", instruction.parts, 1, MOST_BLOCKS):
+            self.within("part", instruction.part, 0, instruction.parts - 1)
 
     def lengths(self, operands: Iterable[Span]) -> None:
-        sizes = {span.size for span in operands if span.buffer is not BufferKind.SCRATCH}
+        even = self.plan.even
+        sizes = {span.size for span in operands if even or span.buffer is not BufferKind.SCRATCH}
         if not sizes:
             self.say("all operands are scratch: the length is that of an input or output operand, and there is none")
         elif len(sizes) > 1:
-            self.say(f"input and output operands of {listed(sorted(sizes))} chunks differ in length")
+            which = "operands" if even else "input and output operands"
+            self.say(f"{which} of {listed(sorted(sizes))} chunks differ in length")
 
     def span(self, span: Span, rank: int) -> None:
         """Check an operand that lies in `rank`'s memory unless it says otherwise."""

@@ -41,13 +41,15 @@ class Operands:
         """What `rank` does at a move or post, whose place in the plan `at` tells; `PlanError` where it cannot be."""
         sources, targets = self._spans(rank, instruction)
         whole = self._length(sources + targets, at)
-        length = whole
+        skipped, length = self._part(instruction, whole)
         if window is not None:
             unit = window.loop.unit
-            length = max(0, min(whole - window.piece * unit, unit))
+            length = max(0, min(length - window.piece * unit, unit))
 
         def places(spans: Sequence[tuple[Sequence[int], Span]]) -> tuple[Place, ...]:
-            return tuple(place for owners, span in spans for place in self._places(owners, span, whole, window, at))
+            return tuple(
+                place for owners, span in spans for place in self._places(owners, span, whole, skipped, window, at)
+            )
 
         return Transfer(places(sources), places(targets), length)
 
@@ -65,12 +67,13 @@ class Operands:
         return [owned(s) for s in instruction.src], [owned(s) for s in instruction.dst]
 
     def _length(self, operands: Sequence[tuple[Sequence[int], Span]], at: str) -> int:
-        """The common length of the input and output operands."""
+        """The common length of the input and output operands; where chunks are even, of scratch operands too."""
+        even = self._plan.even
         try:
             lengths = {
-                self._layout.extent(owner, span)[1]
+                span.size * self._layout.longest if _is_scratch(span) else self._layout.extent(owner, span)[1]
                 for owners, span in operands
-                if not _is_scratch(span)
+                if even or not _is_scratch(span)
                 for owner in owners
             }
         except PlanError as error:
@@ -80,19 +83,29 @@ class Operands:
             raise PlanError(f"plan {self._plan.name!r}, {at}: operands differ in length ({listed} bytes)")
         return lengths.pop()
 
-    def _places(self, owners: Sequence[int], span: Span, whole: int, window: Window | None, at: str) -> list[Place]:
+    def _part(self, instruction: Move | Post, whole: int) -> tuple[int, int]:
+        """First byte and length of the part of its operands that an instruction is about."""
+        align = max(self._plan.align, self._layout.itemsize)
+        units, extra = divmod(-(-whole // align), instruction.parts)
+        first, end = (min(whole, (i * units + min(i, extra)) * align) for i in (instruction.part, instruction.part + 1))
+        return first, end - first
+
+    def _places(
+        self, owners: Sequence[int], span: Span, whole: int, skipped: int, window: Window | None, at: str
+    ) -> list[Place]:
+        ahead = skipped if window is None else skipped + window.piece * window.loop.unit
         if not _is_scratch(span):
-            skipped = 0 if window is None else window.piece * window.loop.unit
-            return [Place(r, span.buffer, self._layout.extent(r, span)[0] + skipped) for r in owners]
+            return [Place(r, span.buffer, self._layout.extent(r, span)[0] + ahead) for r in owners]
         chunk = self._layout.scratch_chunk
-        offset, reach = span.index * chunk, whole
-        if window is not None:
+        reach = whole
+        if window is not None and window.loop.slots:
             # a ring of pieces, which begins at the chunk
-            offset += window.piece % window.loop.slots * window.loop.unit
+            ahead = skipped + window.piece % window.loop.slots * window.loop.unit
             reach = min(whole, window.loop.slots * window.loop.unit)
         if reach > span.size * chunk:
             room = f"{span.size} scratch chunks of {chunk} bytes"
             raise PlanError(f"plan {self._plan.name!r}, {at}: {reach} bytes do not fit into {room}")
+        offset = span.index * chunk + ahead
         return [Place(r, span.buffer, offset * (2 if span.packet else 1), span.packet) for r in owners]
 
     def _count_pieces(self) -> dict[int, int]:
@@ -107,7 +120,7 @@ class Operands:
                         if isinstance(instruction, Move | Post):
                             at = f"rank {rank}, block {number}, in the loop of unit {loop.unit}"
                             sources, targets = self._spans(rank, instruction)
-                            lengths.append(self._length(sources + targets, at))
+                            lengths.append(self._part(instruction, self._length(sources + targets, at))[1])
                     longest[loop.unit] = max(lengths)
         return {unit: -(-length // unit) for unit, length in longest.items()}
 
