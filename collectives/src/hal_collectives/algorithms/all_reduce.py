@@ -23,6 +23,7 @@ def all_pairs_ll(size: int) -> Plan:
         block = rank.block()
         if rank.others:
             block.copy([peer.scratch[rank.id].packets for peer in rank.others], rank.input[0])
+            block.sync()  # in place, the input is about to be overwritten
         contributions = [rank.input[0] if q is rank else rank.scratch[q.id].packets for q in p.ranks]
         block.reduce(rank.output[0], contributions, final=True)
     return p.build()

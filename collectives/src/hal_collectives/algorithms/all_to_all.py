@@ -24,6 +24,8 @@ def all_pairs_ll(size: int) -> Plan:
         for peer in rank.others:
             block.copy(peer.scratch[rank.id].packets, rank.input[peer.id])
         block.copy(rank.output[rank.id], rank.input[rank.id])
+        if rank.others:
+            block.sync()  # in place, the input is about to be overwritten
         for peer in rank.others:
             block.copy(rank.output[peer.id], rank.scratch[peer.id].packets)
     return p.build()

@@ -116,6 +116,7 @@ def _halve_and_double(rank: RankBuilder, place: int, folding: Folding) -> None:
     if guest is not None:
         block.wait([guest])
         block.reduce(rank.output[whole], [rank.input[whole], rank.scratch[whole]])
+        block.sync()
         mine = rank.output
     distance = len(core) // 2
     while distance:
@@ -126,6 +127,7 @@ def _halve_and_double(rank: RankBuilder, place: int, folding: Folding) -> None:
         block.wait([partner])
         sums = _in_order(rank, partner, mine[keep], rank.scratch[_room(len(core), distance)])
         block.reduce(rank.output[keep], sums, final=distance == 1)
+        block.sync()
         mine = rank.output
         distance //= 2
     _gather_by_doubling(block, place, core, offset=2 * len(core))
@@ -145,6 +147,7 @@ def _gather_by_doubling(block: BlockBuilder, place: int, core: list[RankBuilder]
         block.signal([partner])
         block.wait([partner])
         block.copy(rank.output[theirs], rank.scratch[_room(offset, distance)])
+        block.sync()
         distance *= 2
 
 
@@ -172,5 +175,6 @@ def all_gather(size: int) -> Plan:
     for rank in p.ranks:
         block = rank.block()
         block.copy(rank.output[rank.id], rank.input[0])
+        block.sync()
         _gather_by_doubling(block, rank.id, p.ranks, offset=0)
     return p.build()

@@ -70,6 +70,7 @@ def all_reduce(size: int) -> Plan:
     for rank in p.ranks:
         block, node = rank.block(), Node(rank, 0)
         send_up(block, node)
+        block.sync()
         send_down(block, node)
     return p.build()
 
@@ -86,6 +87,7 @@ def broadcast(size: int, root: int) -> Plan:
         block = rank.block()
         if rank.id == root:
             block.copy(rank.output[0], rank.input[0])
+            block.sync()
         send_down(block, Node(rank, root))
     return p.build()
 

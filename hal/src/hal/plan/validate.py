@@ -6,13 +6,15 @@ deadlock, no race, the right result) is another question.
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from hal.interface.errors import PlanError, UsageError
 from hal.plan.balance import listed, unbalanced_barriers, unbalanced_channels
 from hal.plan.collective import Collective
+from hal.plan.findings import Code, Finding, Where
 from hal.plan.model import (
     Acquire,
     Barrier,
@@ -56,22 +58,38 @@ MOST_PROBLEMS = 10
 
 def validate(plan: Plan) -> None:
     """Raise `PlanError` where the plan is malformed. Its message lists up to ten problems and where each of them is."""
+    texts = [problem.text for problem in _problems(plan)]
+    if not texts:
+        return
+    label = f"plan {plan.name[:60]!r}"
+    if len(texts) == 1:
+        raise PlanError(f"{label}: {texts[0]}")
+    count = f"{len(texts)} or more" if len(texts) == MOST_PROBLEMS else str(len(texts))
+    raise PlanError("\n  ".join([f"{label} has {count} problems:", *texts]))
+
+
+def malformations(plan: Plan) -> list[Finding]:
+    """Up to ten problems for which `validate` refuses a plan; none for one that is well-formed."""
+    return [problem.finding for problem in _problems(plan)]
+
+
+def _problems(plan: Plan) -> list[_Problem]:
     check = _Check(plan)
-    try:
+    with contextlib.suppress(_Enough):
         # each stage relies on what those before it have found to be in order
         for stage in (check.header, check.ranks, check.channels, check.blocks, check.balance):
             stage()
             if check.problems:
                 break
-    except _Enough:
-        pass
-    if not check.problems:
-        return
-    label = f"plan {plan.name[:60]!r}"
-    if len(check.problems) == 1:
-        raise PlanError(f"{label}: {check.problems[0]}")
-    count = f"{len(check.problems)} or more" if len(check.problems) == MOST_PROBLEMS else str(len(check.problems))
-    raise PlanError("\n  ".join([f"{label} has {count} problems:", *check.problems]))
+    return check.problems
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """A problem as a line of text that says where it is, and as a finding."""
+
+    text: str
+    finding: Finding
 
 
 class _Enough(Exception):  # noqa: N818 -- ends the search, is no error
@@ -81,14 +99,17 @@ class _Enough(Exception):  # noqa: N818 -- ends the search, is no error
 class _Check:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.problems: list[str] = []
+        self.problems: list[_Problem] = []
         # the place that `say` names
         self.rank = 0
         self.at = ""
+        self.where: Where | None = None
         self.smallest: dict[int, dict[BufferKind, int]] = {}
 
-    def say(self, problem: str) -> None:
-        self.problems.append(f"{self.at}{problem}")
+    def say(self, problem: str, code: Code = Code.MALFORMED) -> None:
+        text = f"{self.at}{problem}"
+        finding = Finding(code, text) if self.where is None else Finding(code, problem, (self.where,))
+        self.problems.append(_Problem(text, finding))
         if len(self.problems) == MOST_PROBLEMS:
             raise _Enough
 
@@ -230,7 +251,9 @@ class _Check:
             for number, block in enumerate(rank.blocks):
                 for path, instruction in numbered(block):
                     self.at = f"rank {self.rank}, block {number}, instruction {path_text(path)}: "
+                    self.where = Where(self.rank, number, path, "", instruction.source)
                     self.instruction(instruction, path)
+        self.where = None
 
     def instruction(self, instruction: Instruction, path: Path) -> None:
         match instruction:
@@ -331,13 +354,16 @@ class _Check:
             whose = f"of rank {rank}"
         if span.index < 0 or span.size < 1 or span.index + span.size > chunks:
             self.say(
-                f"{shown}: {span.size} chunks from {span.index} on, but the {span.buffer.value} {whose} has {chunks}"
+                f"{shown}: {span.size} chunks from {span.index} on, but the {span.buffer.value} {whose} has {chunks}",
+                Code.OUT_OF_BOUNDS,
             )
 
     def balance(self) -> None:
         self.at = ""
-        for problem in itertools.chain(unbalanced_channels(self.plan), unbalanced_barriers(self.plan)):
-            self.say(problem)
+        for problem in unbalanced_channels(self.plan):
+            self.say(problem, Code.UNMATCHED_SIGNAL)
+        for problem in unbalanced_barriers(self.plan):
+            self.say(problem, Code.UNMATCHED_BARRIER)
 
 
 def _chunks(rank: RankPlan, buffer: BufferKind) -> int:

@@ -1,0 +1,78 @@
+"""Shadow memory: for every range of bytes of a buffer what it holds, who wrote it, and who has read it since.
+
+A block's time is counted in epochs: every instruction but a move ends one. An access of block b in epoch e is before
+whatever happens at a clock whose entry for b is greater than e (vector clocks; the state kept for each range is that of
+FastTrack, Flanagan and Freund 2009, with all readers kept).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+
+from hal.plan.verify.value import Value, shifted
+
+
+class Segment:
+    """A range of bytes that was always accessed as a whole."""
+
+    __slots__ = ("end", "epoch", "reads", "start", "step", "value", "writer")
+
+    def __init__(self, start: int, end: int, value: Value | None) -> None:
+        self.start = start
+        self.end = end
+        self.value = value
+        self.writer = -1
+        """The block that wrote it last; -1 where none has."""
+        self.epoch = 0
+        self.step = -1
+        self.reads: dict[int, tuple[int, int]] = {}
+        """For each block that has read it since: the epoch and the step of its last reading."""
+
+
+class Shadow:
+    """The shadow of one buffer of one rank."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        first = Segment(0, size, None)
+        self._starts = [0]
+        self._at = {0: first}
+
+    def fill(self, start: int, end: int, value: Value) -> None:
+        """Let a range hold a value from before the launch."""
+        if start < end:
+            for segment in self.cover(start, end):
+                segment.value = shifted(value, segment.start - start) if segment.start > start else value
+
+    def segments(self) -> list[Segment]:
+        """All segments in order."""
+        return [self._at[start] for start in self._starts]
+
+    def cover(self, start: int, end: int) -> list[Segment]:
+        """The segments that make up exactly this range; those that reach beyond it are cut."""
+        segment = self._at.get(start)
+        if segment is None:
+            segment = self._cut(start)
+        if segment.end == end:
+            return [segment]
+        if end < segment.end:
+            self._cut(end)
+            return [segment]
+        if end not in self._at and end < self.size:
+            self._cut(end)
+        first = bisect_left(self._starts, start)
+        return [self._at[s] for s in self._starts[first : bisect_left(self._starts, end, first)]]
+
+    def _cut(self, place: int) -> Segment:
+        """Cut the segment around `place` in two there; returns the second."""
+        index = bisect_right(self._starts, place)
+        first = self._at[self._starts[index - 1]]
+        second = Segment(place, first.end, None)
+        if first.value is not None:
+            second.value = shifted(first.value, place - first.start)
+        second.writer, second.epoch, second.step = first.writer, first.epoch, first.step
+        second.reads = dict(first.reads)
+        first.end = place
+        self._starts.insert(index, place)
+        self._at[place] = second
+        return second
