@@ -20,7 +20,7 @@ NATIVE := $(shell find backends/host/native -type f)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-exhaustive check format docs bench bench-host clean
+.PHONY: help setup demo test test-slow test-exhaustive check format docs bench bench-host bench-verifier clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -58,6 +58,9 @@ bench: setup  ## all_reduce over shared memory, as a table; ARGS="..." replaces 
 
 bench-host: setup  ## HAL beside other libraries on this machine; ARGS="..." adds arguments
 	@$(RUN)/python -m benchmarks.host $(ARGS)
+
+bench-verifier: setup  ## what it costs to prove plans right; ARGS="..." adds arguments
+	@$(RUN)/python -m benchmarks.verifier $(ARGS)
 
 clean:  ## remove all that was made here, .venv too
 	@rm -rf .venv site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -51,7 +51,14 @@ def connect(store: Store, settings: config.Config, *, local_rank: int = 0, name:
     """The communicator of all ranks that share `store`, which it then owns and closes."""
     device = open_device(settings.backend, settings.section(settings.backend))
     try:
-        group = Group(device, store, tuple(range(store.size)), name=name, timeout=settings.timeout)
+        group = Group(
+            device,
+            store,
+            tuple(range(store.size)),
+            name=name,
+            timeout=settings.timeout,
+            verify=settings.verify == "always",
+        )
     except BaseException:
         device.close()
         raise

@@ -42,6 +42,9 @@ class General:
 
     backend: str = setting("host", kinds.backend_name(), "Plug-in name of the backend.")
     timeout: float = setting("30s", kinds.duration(), "Deadline of every blocking call.")
+    verify: str = setting(
+        "always", kinds.choice("always", "never"), "Whether plans are proven right before their first run."
+    )
     log_level: str = setting(
         "warning", kinds.choice("debug", "info", "warning", "error"), "Least severe log messages that are shown."
     )

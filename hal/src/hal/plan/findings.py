@@ -153,6 +153,6 @@ def distinct(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """The findings without repetitions: same code at the same instructions, whatever the piece."""
     seen: dict[object, Finding] = {}
     for finding in findings:
-        places = tuple((w.rank, w.block, w.path) for w in finding.where)
+        places = tuple((w.rank, w.block, w.path) for w in finding.where if w.path)
         seen.setdefault((finding.code, places or finding.message), finding)
     return tuple(seen.values())

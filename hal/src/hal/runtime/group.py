@@ -18,6 +18,7 @@ from hal.plan.lower import lower
 from hal.plan.memo import once_per_plan
 from hal.plan.model import Plan
 from hal.plan.validate import validate
+from hal.plan.verify import prove
 
 NO_ROOT = -1
 
@@ -26,10 +27,20 @@ class Group:
     """This rank's membership in a group.
 
     `rank` counts within the group, `members` are the ranks of the job in the order of the group. Made by all members
-    at the same time; making one, `split` and `close` are calls that all members make alike.
+    at the same time; making one, `split` and `close` are calls that all members make alike. With `verify` every plan
+    is proven right before its first run (`hal.plan.verify`).
     """
 
-    def __init__(self, device: Device, store: Store, members: tuple[int, ...], *, name: str, timeout: float) -> None:
+    def __init__(
+        self,
+        device: Device,
+        store: Store,
+        members: tuple[int, ...],
+        *,
+        name: str,
+        timeout: float,
+        verify: bool = True,
+    ) -> None:
         if store.rank not in members:
             raise UsageError(f"rank {store.rank} makes a group of ranks {members} without being one of them")
         self.device = device
@@ -37,6 +48,7 @@ class Group:
         self.members = members
         self.name = name
         self.timeout = timeout
+        self.verify = verify
         self.rank = members.index(store.rank)
         self.size = len(members)
         self._exchanges = itertools.count()
@@ -66,8 +78,8 @@ class Group:
         `mapped` runs in its place where the buffers that it reaches are mapped memory on every rank. `layout` places
         the chunks of a variable-count call. `collective` is what messages call it, `executor` that of a pair where
         it is not the group's, `identity` the number by which ranks see that they run the same plans (by default made
-        from the plans). `PlanError` for a plan that is malformed, made for another number of ranks, or too large for
-        the executor's scratch.
+        from the plans). `PlanError` for a plan that is malformed or not proven, made for another number of ranks, or
+        too large for the executor's scratch.
         """
         executor = executor or self.executor
         plans = [plan] if mapped is None else [plan, mapped]
@@ -76,6 +88,8 @@ class Group:
             if each.size != executor.size:
                 raise PlanError(f"plan {each.name!r} is made for {each.size} ranks, the group has {executor.size}")
             check(each)
+            if self.verify:
+                prove(each)
             where = layout(each) if layout else Layout.uniform(each, count, dtype.itemsize)
             program = lower(each, executor.rank, where, dtype, op)
             if program.scratch_bytes > executor.scratch_bytes:
@@ -111,7 +125,7 @@ class Group:
             return None
         members = tuple(self.members[rank] for _, rank in sorted(chosen))
         name = f"{self.name}.{number}.{color}"
-        return Group(self.device, self.store, members, name=name, timeout=self.timeout)
+        return Group(self.device, self.store, members, name=name, timeout=self.timeout, verify=self.verify)
 
     def abort(self) -> None:
         """Make all members' current and later calls raise `PeerFailure`. From any thread."""

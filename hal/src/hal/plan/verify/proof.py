@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hal.interface.errors import PlanError
 from hal.plan.codec import digest
 from hal.plan.findings import Code, Finding, Report, distinct
 from hal.plan.layout import Layout
@@ -97,6 +96,8 @@ def _execute(program: Program, memories: list[Memory]) -> tuple[list[Finding], i
         if not findings:
             for memory in memories:
                 findings += check_results(program, memory)
+    # an unwritten read is mostly what a race leads to
+    findings.sort(key=lambda finding: finding.code is Code.UNWRITTEN_READ)
     return findings, machine.steps * len(memories)
 
 
@@ -135,10 +136,3 @@ def _mixed_scratch(plan: Plan) -> Iterator[Finding]:
                     )
                     break
                 reach[form] = max(reach[form], end)
-
-
-def check(plan: Plan) -> None:
-    """Raise `PlanError` with the findings where a plan is not right."""
-    report = verify(plan)
-    if not report.ok:
-        raise PlanError(str(report))

@@ -1,0 +1,76 @@
+"""`hal plan verify`: whether plans are right, in every schedule."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hal.cli.output import print_error
+from hal.cli.plan import plans
+from hal.interface.errors import PlanError, UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from hal.plan import Plan
+    from hal.plan.verify import Limits
+
+
+@plans.command("verify")
+def verify_plans(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Plans as JSON.")],
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--limit",
+            metavar="WHAT=N",
+            help="What the device has room for, such as blocks=16; may be repeated.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Prove plans right, or say what is wrong: deadlocks, races, wrong results.
+
+    The exit status is 0 where all plans are proven, 1 where one of them is not, 2 where one cannot be read.
+    """
+    from hal.plan import load
+    from hal.plan.verify import verify
+
+    limits = _limits(limit or [])
+    reports: list[dict[str, Any]] = []
+    status = 0
+    for file in files:
+        try:
+            plan: Plan = load(file)
+        except PlanError as error:
+            status = 2
+            reports.append({"file": str(file), "error": error.message})
+            if not as_json:
+                print_error(error.message)
+            continue
+        report = verify(plan, limits=limits)
+        status = max(status, int(not report.ok))
+        reports.append({"file": str(file), **report.facts()})
+        if not as_json:
+            typer.echo(f"{file}: {report}")
+    if as_json:
+        typer.echo(json.dumps(reports, indent=2))
+    if status:
+        raise typer.Exit(status)
+
+
+def _limits(given: list[str]) -> Limits:
+    from hal.plan.verify import Limits
+
+    names = [field.name for field in fields(Limits)]
+    values: dict[str, int] = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        if name not in names:
+            raise UsageError(unknown_name("limit", name, names))
+        if not number.isdecimal() or len(number) > 12:
+            raise UsageError(f"limit {name!r} is a whole number, as in {name}=16, not {number!r}")
+        values[name] = int(number)
+    return Limits(**values)

@@ -1,0 +1,71 @@
+"""Proof before the first run: each plan once, remembered by its digest, here and in the user's cache folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+
+from hal.interface.errors import PlanError
+from hal.plan.codec import digest
+from hal.plan.memo import once_per_plan
+from hal.plan.model import Plan
+from hal.plan.verify.proof import verify
+
+MOST_SHOWN = 5
+"""Findings that the error of a refused plan quotes."""
+
+_trusted: set[int] = set()
+_proven: set[str] = set()
+
+
+@once_per_plan
+def prove(plan: Plan) -> None:
+    """Make sure that a plan is right before it runs; `PlanError` with the findings where it is not.
+
+    A plan that was proven before, in this process or by this user on this machine, is not examined again.
+    """
+    if id(plan) in _trusted:
+        return
+    name = digest(plan)
+    if name in _proven:
+        return
+    marker = _folder() / name
+    if not marker.exists():
+        report = verify(plan)
+        if not report.ok:
+            few = "\n".join(str(finding) for finding in report.findings[:MOST_SHOWN])
+            more = len(report.findings) - MOST_SHOWN
+            rest = f"\n... and {more} more: `hal plan verify` shows all" if more > 0 else ""
+            raise PlanError(f"plan {plan.name!r} is refused, it is not right in every schedule:\n{few}{rest}")
+        # remembering saves time alone, so that a folder that cannot be written is no error
+        with contextlib.suppress(OSError):
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
+    _proven.add(name)
+
+
+def trust(plan: Plan) -> Plan:
+    """Let a plan run without a proof, and return it.
+
+    For plans that tests have proven already, and for those that do a part of what must happen, such as a single put,
+    and leave the order to their caller. The plan must be kept alive by the caller for as long as it is used.
+    """
+    _trusted.add(id(plan))
+    return plan
+
+
+def _folder() -> Path:
+    """Where proofs are remembered: apart for each version of the verifier, whose source is its version."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "hal" / "proven" / _version()
+
+
+@cache
+def _version() -> str:
+    source = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        source.update(file.read_bytes())
+    return source.hexdigest()[:16]
