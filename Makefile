@@ -13,14 +13,14 @@ export CXX
 
 PIP := $(RUN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --quiet --constraint constraints.txt
-PACKAGES := hal backends/host collectives
+PACKAGES := hal backends/host collectives conformance
 EDITABLE := $(foreach package,$(PACKAGES),--editable ./$(package))
 METADATA := pyproject.toml constraints.txt $(PACKAGES:%=%/pyproject.toml) backends/host/hatch_build.py
 NATIVE := $(shell find backends/host/native -type f)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-exhaustive check format docs bench bench-host bench-verifier clean
+.PHONY: help setup demo test test-slow test-exhaustive conformance check format docs conformance bench bench-host bench-simulator bench-verifier clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ test-slow: setup  ## the long tests: the whole matrix, long fuzzing, packaging
 test-exhaustive: setup  ## more of what the others sample: every algorithm in every type, long runs; not in .ci/run
 	@$(RUN)/python -m pytest -q -m exhaustive $(PYTEST)
 
+conformance: setup  ## every clause of the specification, on the host backend; ARGS="--quick" adds arguments
+	@$(RUN)/hal conformance --backend host $(ARGS)
+
 check: setup  ## style (ruff) and types (mypy --strict)
 	@$(RUN)/ruff check --quiet .
 	@$(RUN)/ruff format --quiet --check . || { echo "make check: run 'make format'" >&2; exit 1; }
@@ -58,6 +61,9 @@ bench: setup  ## all_reduce over shared memory, as a table; ARGS="..." replaces 
 
 bench-host: setup  ## HAL beside other libraries on this machine; ARGS="..." adds arguments
 	@$(RUN)/python -m benchmarks.host $(ARGS)
+
+bench-simulator: setup  ## calibrate the simulator on this machine, and compare it; ARGS="..." adds arguments
+	@$(RUN)/python -m benchmarks.simulator $(ARGS)
 
 bench-verifier: setup  ## what it costs to prove plans right; ARGS="..." adds arguments
 	@$(RUN)/python -m benchmarks.verifier $(ARGS)

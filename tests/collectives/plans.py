@@ -16,6 +16,7 @@ def packets(size: int) -> Plan:
             slot = rank.id * 2 + half
             for other in rank.others:
                 block.copy(other.scratch[slot].packets, rank.input[half])
+            block.sync()
             sources = [rank.input[half] if r is rank else rank.scratch[r.id * 2 + half].packets for r in p.ranks]
             block.reduce(rank.output[half], sources, final=True)
     return p.build()
@@ -120,7 +121,9 @@ def several_results(size: int) -> Plan:
         first = [r.scratch[0] for r in p.ranks]
         second = [r.scratch[3] for r in reversed(p.ranks)]
         block.move([rank.output[0], rank.scratch[4]], [*first, *second])
+        block.sync()
         block.move(rank.output[1], first, ReduceOp.MAX)
+        block.sync()
         block.move(rank.output[2], [*second, rank.scratch[4]], ReduceOp.MIN)
         block.move(rank.output[3], [*first, rank.input[1]], final=True)
     return p.build()

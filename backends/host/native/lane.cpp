@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "clock.h"
 #include "launch.h"
 #include "packets.h"
 
@@ -200,12 +201,22 @@ Status Executable::run(void* input, uint64_t input_bytes, void* output, uint64_t
   if ((lane.launch + 1) % kPacketFlags == 0) {
     if (Status status = recycle(lane, timeout_ns, hooks); status != Status::kOk) return status;
   }
+  if (lane.recorder == nullptr) return launch(input, input_bytes, output, output_bytes, timeout_ns, hooks);
+  int64_t start = now();
+  Status status = launch(input, input_bytes, output, output_bytes, timeout_ns, hooks);
+  lane.recorder->add({start, now(), lane.launch, key.count, number * 2 + ran_mapped, -1, key.dtype | key.op << 8, -1,
+                      Event::kLaunch, status != Status::kOk, {}});
+  return status;
+}
+
+Status Executable::launch(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, int64_t timeout_ns,
+                          Hooks hooks) {
   Launch launch(lane, key, timeout_ns, hooks);
   launch.enter(input, input_bytes, output, output_bytes);
-  if (mapped_.empty()) return launch.run(any_[0]);
+  if (mapped_.empty()) return launch.run(any_[0], number * 2);
   if (Status status = launch.meet(); status != Status::kOk) return status;
   ran_mapped = launch.all_mapped(mapped_[0]);
-  return launch.run(ran_mapped ? mapped_[0] : any_[0]);
+  return launch.run(ran_mapped ? mapped_[0] : any_[0], number * 2 + ran_mapped);
 }
 
 }  // namespace hal

@@ -5,12 +5,14 @@
 // reset between launches, and a launch that failed leaves nothing behind that a later one could mistake.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "program.h"
 #include "shared.h"
+#include "trace.h"
 
 namespace hal {
 
@@ -79,6 +81,7 @@ class Lane {
   uint64_t launch;         // the number of the last launch that this member entered
   LaneOptions options;
   bool running = false;
+  std::shared_ptr<Recorder> recorder;  // null, unless what is executed is recorded
   uint64_t sleeps = 0, yielded = 0;
   // the addresses of member m's buffer b in launches of each parity: bases[parity][m * 3 + b]
   std::vector<uint8_t*> bases[2];
@@ -108,8 +111,11 @@ class Executable {
   Lane& lane;
   const CallKey key;
   bool ran_mapped = false;  // which program the last run chose
+  int32_t number = 0;       // by which records name it
 
  private:
+  Status launch(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, int64_t timeout_ns, Hooks hooks);
+
   std::vector<Program> any_, mapped_;  // none or one each
   uint64_t input_bytes_, output_bytes_;  // what they reach of this member's buffers
 };

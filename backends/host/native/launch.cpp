@@ -82,8 +82,9 @@ Status Launch::meet() {
   return await_all();
 }
 
-Status Launch::run(const Program& program) {
+Status Launch::run(const Program& program, int32_t source) {
   program_ = &program;
+  source_ = source;
   size_t counters = static_cast<size_t>(lane_.size) * static_cast<size_t>(std::max(program.slots, 1));
   work_.signalled.assign(counters, 0);
   work_.waited.assign(counters, 0);
@@ -94,11 +95,21 @@ Status Launch::run(const Program& program) {
     work_.blocks[i] = Block{};
     work_.blocks[i].code = &program.blocks[i];
   }
+  if (lane_.recorder == nullptr) return run_blocks<false>();
+  work_.tracks.assign(program.blocks.size(), {});
+  Status status = run_blocks<true>();
+  if (status != Status::kOk) trace_failure();
+  return status;
+}
+
+// What records is compiled apart, so that it costs nothing where nothing is recorded.
+template <bool kTraced>
+Status Launch::run_blocks() {
   for (;;) {
     bool progress = false, done = true;
     for (Block& block : work_.blocks) {
       if (block.done()) continue;
-      progress |= step(block);
+      progress |= step<kTraced>(block);
       done &= block.done();
       if (mismatch_) return disagree();
     }
@@ -117,10 +128,12 @@ Status Launch::run(const Program& program) {
 }
 
 // Run a block until it must wait or has ended; whether it got anywhere.
+template <bool kTraced>
 bool Launch::step(Block& block) {
   bool progress = false;
   while (!block.done()) {
     const Instruction& instruction = (*block.code)[block.at];
+    if constexpr (kTraced) trace_begin(block);
     bool next = true;
     switch (instruction.opcode) {
       case Opcode::kMove: next = move(block, instruction); break;
@@ -145,6 +158,7 @@ bool Launch::step(Block& block) {
         block.loops[block.depth++] = {&instruction, 0};
         break;
       case Opcode::kLoopEnd: {
+        if constexpr (kTraced) trace_piece(block, false);
         Loop& loop = block.loops[block.depth - 1];
         if (++loop.piece < loop.at->b) {
           block.at = static_cast<uint32_t>(instruction.a);
@@ -155,6 +169,7 @@ bool Launch::step(Block& block) {
       }
     }
     if (!next) return progress || mismatch_;
+    if constexpr (kTraced) trace_end(block, instruction, false);
     block.waiting = Waiting::kRunning;
     block.at++;
     progress = true;

@@ -17,7 +17,8 @@ class Launch {
   // Wait until every member has announced the same call; after that their buffers are known.
   Status meet();
   bool all_mapped(const Program& program) const;
-  Status run(const Program& program);
+  // `source` is what records of it name.
+  Status run(const Program& program, int32_t source);
 
  private:
   struct Loop {
@@ -45,6 +46,9 @@ class Launch {
     int32_t arrived = 0, generation = 0;
   };
 
+  template <bool kTraced>
+  Status run_blocks();
+  template <bool kTraced>
   bool step(Block& block);
   bool wait(Block& block, const Instruction& instruction);
   void signal(const Instruction& instruction);
@@ -54,6 +58,12 @@ class Launch {
   bool packets_ready(Block& block, const Instruction& instruction, const Window& window);
   bool barrier(Block& block, const Instruction& instruction);
   bool stand(Block& block, Waiting waiting, int channel, int peer, uint64_t expected, uint64_t seen);
+
+  // Recording, in trace.cpp
+  void trace_begin(const Block& block);
+  void trace_end(const Block& block, const Instruction& instruction, bool unfinished);
+  void trace_piece(const Block& block, bool unfinished);
+  void trace_failure();
 
   bool arrived(int member);
   // Waiting, in waiting.cpp
@@ -89,6 +99,7 @@ class Launch {
   int awaited_ = -1;  // the member whose arrival is waited for, where no block waits
 
   const Program* program_ = nullptr;
+  int32_t source_ = 0;
 
   // The state of a launch that needs room; each thread keeps one, so that calls do not allocate.
   struct Workspace {
@@ -101,6 +112,7 @@ class Launch {
     std::vector<const void*> sources;
     std::vector<void*> targets;
     std::vector<uint8_t> tiles;
+    std::vector<Track> tracks;  // per block, where it is recorded
   };
   static Workspace& workspace();
   Workspace& work_;

@@ -1,5 +1,6 @@
 // The Python module hal_host._native: arenas, lanes, executables and kernels, with addresses as integers.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/tuple.h>
@@ -144,6 +145,15 @@ NB_MODULE(_native, m) {
       .def_ro("inode", &hal::Arena::inode)
       .def_ro("fd", &hal::Arena::fd);
 
+  nb::class_<hal::Recorder>(m, "Recorder")
+      .def(nb::init<uint64_t>(), "capacity"_a)
+      .def("take",
+           [](hal::Recorder& recorder) {
+             uint64_t dropped = 0;
+             std::vector<hal::Record> records = recorder.take(dropped);
+             return std::make_tuple(nb::bytes(records.data(), records.size() * sizeof(hal::Record)), dropped);
+           });
+
   nb::class_<hal::Program>(m, "Program")
       .def("__init__",
            [](hal::Program* self, const hal::Lane& lane, const std::vector<std::vector<int64_t>>& blocks,
@@ -163,6 +173,8 @@ NB_MODULE(_native, m) {
       .def_ro("running", &hal::Lane::running)
       .def_ro("sleeps", &hal::Lane::sleeps)
       .def_ro("yields", &hal::Lane::yielded)
+      .def("record", [](hal::Lane& lane, std::shared_ptr<hal::Recorder> recorder) { lane.recorder = std::move(recorder); },
+           "recorder"_a)
       .def("fail",
            [](hal::Lane& lane, int failure, int member) {
              if (lane.unusable() != nullptr) return;
@@ -195,6 +207,7 @@ NB_MODULE(_native, m) {
            "lane"_a, "collective"_a, "dtype"_a, "op"_a, "root"_a, "count"_a, "plan"_a, "any"_a,
            "mapped"_a = nb::none(), nb::keep_alive<1, 2>())
       .def_ro("ran_mapped", &hal::Executable::ran_mapped)
+      .def_rw("number", &hal::Executable::number)
       .def("run", &run, "input"_a, "input_bytes"_a, "output"_a, "output_bytes"_a, "timeout_ns"_a);
 
   nb::class_<hal::FastCalls>(m, "FastCalls")

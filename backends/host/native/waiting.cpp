@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <climits>
 
+#include "clock.h"
 #include "fence.h"
 #include "launch.h"
 
@@ -18,12 +19,6 @@ constexpr int64_t kNap = 10'000'000;            // ns asleep at most before look
 constexpr int64_t kReportPatience = 300'000'000;  // ns to wait for the others' stall reports
 constexpr int kYieldsBetweenChecks = 16;
 constexpr uint64_t kNapsBetweenSignals = 8;
-
-int64_t now() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec * 1'000'000'000LL + t.tv_nsec;
-}
 
 void pause() {
 #if defined(__x86_64__)

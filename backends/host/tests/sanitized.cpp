@@ -1,7 +1,7 @@
 // Runs an all_reduce of int32 on threads, for a sanitizer to watch: the native core without Python.
 //
-// Standard input: members, bytes of scratch, elements, launches; for each member: slots, blocks, and for each block the
-// number of its words and the words (hal.plan.lower).
+// Standard input: members, bytes of scratch, elements, launches, records kept (0: nothing is recorded); for each member:
+// slots, blocks, and for each block the number of its words and the words (hal.plan.lower).
 #include <unistd.h>
 
 #include <algorithm>
@@ -57,6 +57,8 @@ int main() {
   auto size = read<int>();
   auto scratch = read<uint64_t>(), count = read<uint64_t>();
   auto launches = read<int>();
+  auto records = read<uint64_t>();
+  auto recorder = records > 0 ? std::make_shared<hal::Recorder>(records) : nullptr;  // one of all members
 
   std::vector<hal::Member> members;
   for (int m = 0; m < size; m++) {
@@ -75,6 +77,7 @@ int main() {
       for (auto& word : block) word = read<int64_t>();
     }
     lanes.push_back(std::make_unique<hal::Lane>(m, members, 0, scratch, 0xffffffff - 20, hal::LaneOptions{20, 5}));
+    lanes[m]->recorder = recorder;
     std::vector<hal::Program> program;
     program.emplace_back(blocks, std::vector<int32_t>{}, kInt32, slots, false, false, m, size, scratch);
     hal::CallKey key{0, kInt32, 0, 0, -1, count, 1};

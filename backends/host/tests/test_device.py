@@ -22,6 +22,7 @@ from hal.interface.device import Memory
 from hal.interface.errors import BackendUnavailable, NotSupported, PeerFailure, StallTimeout, UsageError
 from hal_host import _native, segment
 from hal_host.device import HostDevice
+from hal_host.plugin import hal_describe
 from hal_host.segment import Handle
 from hal_host.settings import HostSettings
 from hal_host.streams import void
@@ -92,7 +93,11 @@ def test_close_frees_all_and_twice(device: HostDevice) -> None:
 
 
 def test_what_is_not_declared_is_refused(device: HostDevice) -> None:
-    assert device.capabilities == {Capability.EXECUTOR, Capability.HOST_MAPPED}
+    assert (
+        device.capabilities
+        == set(hal_describe().capabilities)
+        == {Capability.EXECUTOR, Capability.HOST_MAPPED, Capability.SWITCH_EMULATION}
+    )
     with pytest.raises(NotSupported, match="compile"):
         device.compile("")
     with pytest.raises(NotSupported, match="compile"):

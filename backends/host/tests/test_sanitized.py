@@ -15,7 +15,7 @@ from hal.plan.lower import lower
 from hal_collectives.algorithms import get
 
 NATIVE = Path(__file__).parents[1] / "native"
-CORE = ("fence", "lane", "launch", "program", "waiting")
+CORE = ("fence", "lane", "launch", "program", "trace", "waiting")
 SCRATCH = 1 << 21
 
 
@@ -43,12 +43,15 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("records", [0, 1000])
 @pytest.mark.parametrize("name", ["one_phase", "two_phase", "all_pairs_ll", "staged", "ring", "recursive_doubling"])
-def test_all_reduce_has_no_data_race(program: Path, name: str, size: int) -> None:
-    """Also where packet flags begin anew, which is after the first twenty launches."""
+def test_all_reduce_has_no_data_race(program: Path, name: str, size: int, records: int) -> None:
+    """Also where packet flags begin anew, which is after the first twenty launches; recorded and not."""
+    if records and size != 3:
+        pytest.skip("recording depends on the members' number in nothing")
     count, launches = 3000, 60
     plan = get("all_reduce", name).build(size)
-    words = [size, SCRATCH, count, launches]
+    words = [size, SCRATCH, count, launches, records]
     for rank in range(size):
         lowered = lower(plan, rank, Layout.uniform(plan, count, 4), DType.INT32)
         words += [lowered.channel_slots, len(lowered.blocks)]

@@ -13,6 +13,7 @@ from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.executor import Executable, FastCalls
 from hal.plan.collective import Collective
 from hal.runtime.group import Group
+from hal.runtime.placed import PlacedExecutable
 from hal_collectives import buffers
 from hal_collectives.arguments import Arguments
 from hal_collectives.buffers import Buffer, as_buffer
@@ -114,6 +115,11 @@ class Caller:
         if all(q.idle for q in (self._queue, *self._pair_queues.values())):
             self._enable_tables(True)
         table, op, rank = remember
+        if isinstance(executable, PlacedExecutable):
+            # only what needs no copies may be remembered
+            source, target = ((b.address, b.nbytes) if b else (0, 0) for b in (src, dst))
+            direct = executable.direct(*source, *target)
+            table, executable = (None, executable) if direct is None else (table, direct)
         if table is not None and timeout is None:
             table.remember(src.given if src else None, dst.given if dst else None, op, rank, executable, seconds)
         return result

@@ -16,6 +16,7 @@ from hal.plan.lower import lower
 from hal.plan.model import Plan
 from hal.runtime.group import NO_ROOT, Group
 from hal_collectives.algorithms import Algorithm
+from hal_collectives.plan_files import PlanFile
 from hal_collectives.selection import choose
 
 KEPT = 4096
@@ -105,6 +106,9 @@ class Calls:
         size = executor.size
         plain = choose(collective, size, nbytes, mapped=False, pins=self._pins)
         mapped = choose(collective, size, nbytes, mapped=True, pins=self._pins)
+        for chosen in (plain, mapped):
+            if isinstance(chosen, PlanFile):
+                chosen.check_op(op)
         executable = self._group.load(
             plain.build(size, root),
             count,

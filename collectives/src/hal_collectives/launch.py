@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 from hal import bootstrap, config
 from hal.bootstrap import Launch, Store, StoreServer
 from hal.interface.errors import PeerFailure, UsageError
+from hal.plan.trace_file import TraceFile
 from hal.runtime.group import Group, open_device
 from hal_collectives.communicator import Communicator
+from hal_collectives.plan_files import check_pins
 
 T = TypeVar("T")
 
@@ -49,8 +51,11 @@ def init(
 
 def connect(store: Store, settings: config.Config, *, local_rank: int = 0, name: str = "world") -> Communicator:
     """The communicator of all ranks that share `store`, which it then owns and closes."""
+    check_pins(settings)
     device = open_device(settings.backend, settings.section(settings.backend))
     try:
+        if settings.trace is not None:
+            device.record(TraceFile(settings.trace, store.rank), store.rank)
         group = Group(
             device,
             store,
@@ -76,7 +81,11 @@ def local(size: int, **overrides: Any) -> Iterator[list[Communicator]]:
 
         def make(rank: int) -> Communicator:
             store = Store.connect(server.address, rank=rank, secret=server.secret, timeout=settings.bootstrap.timeout)
-            return connect(store, settings, local_rank=rank)
+            try:
+                return connect(store, settings, local_rank=rank)
+            except BaseException:
+                store.close()
+                raise
 
         comms = list(pool.map(make, range(size)))
         try:

@@ -1,7 +1,8 @@
 """Which algorithm a call uses: the one that the user pinned, or else that of a table.
 
 Table and pins have one form: for each collective a name, or rules of which the first that fits is taken (`ranks`,
-`max_bytes`, `algorithm`). Sizes are those of nccl-tests: the bytes of the larger buffer, `count * itemsize` of it.
+`max_bytes`, `algorithm`); pins may name a file (`plan`) in place of an algorithm. Sizes are those of nccl-tests: the
+bytes of the larger buffer, `count * itemsize` of it.
 All ranks find the same answer, since it depends on nothing but what they agree on.
 """
 
@@ -18,6 +19,7 @@ from hal.config.document import parse
 from hal.interface.errors import ConfigError, UsageError, unknown_name
 from hal.plan.collective import Collective
 from hal_collectives.algorithms import Algorithm, algorithms, get
+from hal_collectives.plan_files import PlanFile, plan_file
 
 DEFAULT_TABLE = "selection.yaml"
 
@@ -46,6 +48,8 @@ class SelectionTable:
             try:
                 table[collective] = read_rules(raw)
                 for rule in table[collective]:
+                    if rule.algorithm is None:
+                        raise ValueError("a selection table names algorithms, not plan files")
                     get(collective, rule.algorithm)
             except kinds.BadValue as error:
                 path, problem = error.problems[0]
@@ -77,10 +81,10 @@ def choose(
     `mapped` says that the buffers of every rank are registered memory, `in_place` that output and input share memory
     on any rank. A variable-count form is chosen by the rules and pins of its uniform collective.
 
-    A rule of `pins` that fits comes first. It is passed over where its algorithm cannot serve these buffers: it reaches
-    others' buffers and these are not mapped, it is not made for in place, or not for variable counts; the table then
-    decides. `UsageError` where a pinned algorithm does not exist or does not serve so many ranks, and where no rule of
-    the table fits.
+    A rule of `pins` that fits comes first; one of a plan file fits the sizes alone that the file is made for. It is
+    passed over where its algorithm cannot serve these buffers: it reaches others' buffers and these are not mapped, it
+    is not made for in place, or not for variable counts; the table then decides. `UsageError` where a pinned algorithm
+    does not exist or does not serve so many ranks, and where no rule of the table fits.
     """
     asked = Collective.of(collective)
     uniform = asked.uniform.label
@@ -94,7 +98,9 @@ def choose(
 
     for rule in getattr(pins, uniform, None) or ():
         if rule.fits(nbytes, size):
-            pinned = get(uniform, rule.algorithm)
+            pinned = get(uniform, rule.name) if rule.plan is None else plan_file(uniform, rule.plan)
+            if isinstance(pinned, PlanFile) and not pinned.fits(nbytes):
+                continue
             if not pinned.supports(size):
                 raise UsageError(f"pinned for {uniform}: {pinned.name!r} serves {pinned.ranks}, not {size}")
             if allowed(pinned):
@@ -102,7 +108,7 @@ def choose(
             break
     table = table or default_table()
     for rule in table.rules.get(uniform, ()):
-        candidate = get(uniform, rule.algorithm)
+        candidate = get(uniform, rule.name)
         if rule.fits(nbytes, size) and candidate.supports(size) and allowed(candidate):
             return candidate
     kind = "mapped" if mapped else "plain"

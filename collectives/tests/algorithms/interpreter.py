@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hal.plan.layout import Layout
-from hal.plan.model import BufferKind, Instruction, Loop, Move, Plan, Signal, Span, Wait
+from hal.plan.model import BufferKind, Instruction, Loop, Move, Plan, Signal, Span, Sync, Wait
 
 Floats = NDArray[np.float32]
 Clock = NDArray[np.int64]
@@ -137,6 +137,8 @@ class Machine:
                             while len(self.signals.get(key, [])) < nth:
                                 yield False
                             np.maximum(now, self.signals[key][nth - 1], out=now)
+                    case Sync():
+                        pass  # each instruction is one step, after which all threads of the block agree
                     case _:
                         raise NotImplementedError(type(instruction).__name__)
                 yield True

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from hal.cli import plan as command
 from hal.cli.group import HalGroup
-from hal.plan import digest, save, show
+from hal.plan import PlanBuilder, digest, save, show
 
 
 @pytest.fixture
@@ -79,6 +79,51 @@ def test_list(hal, install):
         "ranks": "any number",
         "description": "The ring.",
     }
+
+
+class Costly:
+    """An algorithm that tells what it costs, for even numbers of ranks."""
+
+    collective, name, description, ranks = "all_reduce", "costly", "All read all.", "even numbers"
+
+    def supports(self, size):
+        return size % 2 == 0
+
+    def build(self, size):
+        p = PlanBuilder("all_reduce", name="costly", ranks=size, in_place=False)
+        for rank in p.ranks:
+            block = rank.block()
+            block.signal(rank.others)
+            block.wait(rank.others)
+            block.reduce(rank.output[0], [r.input[0] for r in p.ranks], final=True)
+            block.signal(rank.others)
+            block.wait(rank.others)
+        return p.build()
+
+    def sizes(self, size):
+        return f"<= {size} KiB"
+
+
+def test_list_shows_what_an_algorithm_costs(hal, install):
+    install("one", lambda: [Costly()])
+    expected = {"ranks": 4, "steps": 2, "messages_moved": 3.0, "scratch_messages": 0.0, "scratch_bytes": 0}
+    (row,) = json.loads(hal("plan", "list", "--ranks", "5", "--json").output)["algorithms"]
+    assert row["figures"] == expected | {"chosen_for": "<= 4 KiB"}
+    (line,) = (line for line in hal("plan", "list", "--ranks", "5").output.splitlines() if "costly" in line)
+    cells = [cell.strip() for cell in line.strip("│").split("│")]
+    assert cells == ["all_reduce", "costly", "2 (on 4)", "3", "0", "<= 4 KiB", "All read all.; for even numbers"]
+    assert "2 (on" not in hal("plan", "list", "--ranks", "6").output
+    (alone,) = json.loads(hal("plan", "list", "--ranks", "1", "--json").output)["algorithms"]
+    assert "figures" not in alone
+
+
+def test_list_of_one_collective(hal, install):
+    install("one", lambda: [algorithm("ring")])
+    assert "ring" in hal("plan", "list", "--collective", "all_reduce").output
+    assert hal("plan", "list", "--collective", "broadcast").output == "No algorithms of broadcast are installed.\n"
+    refused = hal("plan", "list", "--collective", "all_reduc")
+    assert refused.exit_code == 2
+    assert "did you mean 'all_reduce'" in refused.stderr
 
 
 def test_list_says_so_where_nothing_is_installed(hal, install):

@@ -258,10 +258,13 @@ def test_operands_that_overlap():
     refuse(plan_of(Move((packets,), (Span(BufferKind.SCRATCH, 3), IN))), at(overlap))
 
 
-def test_posts_name_neither_peer_nor_packets():
+def test_posts_name_no_peer_and_are_of_one_form():
     refuse(plan_of(Post(1, replace(OUT, peer=1), IN)), at("dst of a post names no peer or switch"))
     refuse(plan_of(Post(1, OUT, replace(IN, switch=2))), at("src of a post names no peer or switch"))
-    refuse(plan_of(Post(1, replace(SCRATCH, packet=True), IN)), at("dst of a post is plain memory, not packets"))
+    refuse(
+        plan_of(Post(1, replace(SCRATCH, packet=True), IN)),
+        at("dst of a post is in packets, the other operand is plain: both are, or none"),
+    )
     refuse(
         plan_of(Post(1, replace(OUT, index=2), IN)), at("output[2]: 1 chunks from 2 on, but the output of rank 1 has 2")
     )

@@ -12,6 +12,12 @@ class Arena:
     def __init__(self, pid: int, fd: int = ..., inode: int = ..., nbytes: int = ...) -> None: ...
     def discard(self, offset: int, nbytes: int) -> None: ...
 
+class Recorder:
+    """The last records of a rank, as many as there is room for."""
+
+    def __init__(self, capacity: int) -> None: ...
+    def take(self) -> tuple[bytes, int]: ...
+
 class Lane:
     """One member's view of a group."""
 
@@ -35,6 +41,7 @@ class Lane:
     def child(
         self, in_parent: Sequence[int], rank: int, members: Sequence[tuple[int, int, int]], scratch_bytes: int
     ) -> Lane: ...
+    def record(self, recorder: Recorder) -> None: ...
     def fail(self, failure: int, member: int) -> None: ...
     unusable: str | None
     def leave(self) -> None: ...
@@ -61,6 +68,7 @@ class Executable:
     """A collective bound to a lane."""
 
     ran_mapped: bool
+    number: int
     def __init__(
         self,
         lane: Lane,

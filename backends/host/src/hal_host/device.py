@@ -9,8 +9,10 @@ from hal.interface.capability import Capability
 from hal.interface.device import Device, DeviceProperties, Event, Memory, Stream
 from hal.interface.errors import UsageError
 from hal.interface.executor import Executor, Membership
+from hal.plan.trace_file import TraceFile
 from hal_host import _native, segment
 from hal_host.executor import connect
+from hal_host.recording import Recording
 from hal_host.segment import Handle
 from hal_host.settings import HostSettings
 from hal_host.streams import HostEvent, HostStream
@@ -25,6 +27,7 @@ class HostDevice(Device):
         self._allocated: dict[int, int] = {}
         self._imported: dict[int, list[Handle]] = {}
         self._streams: list[HostStream] = []
+        self._recording: Recording | None = None
 
     @property
     def properties(self) -> DeviceProperties:
@@ -40,7 +43,7 @@ class HostDevice(Device):
     @property
     def capabilities(self) -> frozenset[Capability]:
         """See `Device.capabilities`."""
-        return frozenset({Capability.EXECUTOR, Capability.HOST_MAPPED})
+        return frozenset({Capability.EXECUTOR, Capability.HOST_MAPPED, Capability.SWITCH_EMULATION})
 
     def allocate(self, nbytes: int) -> Memory:
         """See `Device.allocate`."""
@@ -99,13 +102,19 @@ class HostDevice(Device):
 
     def create_executor(self, membership: Membership) -> Executor:
         """See `Device.create_executor`."""
-        return connect(membership, self._settings)
+        return connect(membership, self._settings, self._recording)
+
+    def record(self, file: TraceFile, rank: int) -> None:
+        """See `Device.record`. Keeps the last `host.trace_events` events between two times of writing."""
+        self._recording = Recording(file, rank, self._settings.trace_events)
 
     def close(self) -> None:
         """See `Device.close`."""
         for stream in self._streams:
             stream.close()
         self._streams.clear()
+        if self._recording is not None:
+            self._recording.close()
         while self._allocated:
             self._segment.free(self._allocated.popitem()[0])
         while self._imported:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import collections
 import threading
-from typing import Any
+from typing import Any, TypeAlias
 
 from hal.interface.errors import UsageError
 from hal.interface.executor import Call, Executable, Executor, FastCalls, Membership
 from hal.plan.lower import Program
 from hal_host import _native, report, segment
 from hal_host.heap import PAGE
+from hal_host.recording import Recording
 from hal_host.segment import Handle, Segment
 from hal_host.settings import HostSettings
 
@@ -23,6 +24,9 @@ PAIR_SCRATCH = 1 << 20
 
 FIRST_LAUNCH = 0
 _LONGEST_TIMEOUT = 1e9  # seconds
+
+Recorded: TypeAlias = tuple[Recording, int]
+"""Where what runs on a lane is recorded, and the number of the lane there."""
 
 
 class HostExecutable(Executable):
@@ -36,6 +40,7 @@ class HostExecutable(Executable):
         call: Call,
         any_: Program,
         mapped: Program | None,
+        recorded: Recorded | None = None,
     ):
         self._lane = lane
         self._ranks = ranks
@@ -54,9 +59,16 @@ class HostExecutable(Executable):
             _decoded(lane, any_),
             None if mapped is None else _decoded(lane, mapped),
         )
+        self._recorded = recorded
+        if recorded is not None:
+            recording, number = recorded
+            self.native.number = recording.add_source(number, self._operation, *self._plans)
 
     def run(self, src: int, src_bytes: int, dst: int, dst_bytes: int, timeout: float) -> None:
         """See `Executable.run`."""
+        if not timeout > 0:
+            what = f"the timeout is {timeout}: a number of seconds above 0 is needed"
+            raise UsageError(what, rank=self._ranks[self._lane.rank], operation=self._operation)
         try:
             status = self.native.run(src, src_bytes, dst, dst_bytes, nanoseconds(timeout))
         except RuntimeError as error:
@@ -70,6 +82,8 @@ class HostExecutable(Executable):
             raise UsageError(why, rank=self._ranks[self._lane.rank], operation=self._operation)
         if status == 1:
             raise report.disagreement(self._lane, self._ranks)
+        if self._recorded is not None:
+            self._recorded[0].flush()  # the caller may not get to closing anything
         chosen = self._plans[1] if self.native.ran_mapped and self._plans[1] else self._plans[0]
         raise report.failure(self._lane, chosen, self._ranks, self._operation, self._parent)
 
@@ -108,6 +122,7 @@ class HostExecutor(Executor):
         *,
         group: Group | None = None,
         parent: HostExecutor | None = None,
+        recording: Recording | None = None,
     ) -> None:
         self.lane = lane
         self.rank = lane.rank
@@ -119,6 +134,8 @@ class HostExecutor(Executor):
         self._pairs: dict[tuple[int, int], HostExecutor] = {}
         self._lock = threading.RLock()
         self._closed = False
+        self._recording = recording
+        self._recorded = None if recording is None else (recording, recording.add_lane(lane, ranks))
 
     @property
     def scratch_bytes(self) -> int:
@@ -127,7 +144,7 @@ class HostExecutor(Executor):
 
     def load(self, call: Call, program: Program, mapped: Program | None = None) -> HostExecutable:
         """See `Executor.load`."""
-        return HostExecutable(self.lane, self.ranks, self._parent, call, program, mapped)
+        return HostExecutable(self.lane, self.ranks, self._parent, call, program, mapped, self._recorded)
 
     def fast_calls(self) -> FastCalls:
         """See `Executor.fast_calls`."""
@@ -137,7 +154,8 @@ class HostExecutor(Executor):
         """See `Executor.pair`."""
         if self._group is None:
             raise UsageError("the executor of a pair has no pairs of its own")
-        if sender == receiver or self.rank not in (sender, receiver) or not 0 <= min(sender, receiver) < self.size:
+        inside = min(sender, receiver) >= 0 and max(sender, receiver) < self.size
+        if sender == receiver or self.rank not in (sender, receiver) or not inside:
             raise UsageError(f"rank {self.rank} has no channel from rank {sender} to rank {receiver}", rank=self.rank)
         with self._lock:
             if self._closed:
@@ -146,7 +164,7 @@ class HostExecutor(Executor):
             if key not in self._pairs:
                 lane = self._group.pair_lane(self.lane, sender, receiver)
                 ranks = (self.ranks[sender], self.ranks[receiver])
-                self._pairs[key] = HostExecutor(lane, ranks, self._settings, parent=self)
+                self._pairs[key] = HostExecutor(lane, ranks, self._settings, parent=self, recording=self._recording)
             return self._pairs[key]
 
     def is_mapped(self, address: int, nbytes: int) -> bool:
@@ -168,6 +186,8 @@ class HostExecutor(Executor):
             pairs = [pair.lane for pair in self._pairs.values()]
         if self._group is not None:
             self._group.leave(self.lane, pairs)
+        if self._recording is not None:
+            self._recording.flush()
 
 
 class Group:
@@ -254,11 +274,11 @@ def sweep() -> None:
             _leaving.append(entry)
 
 
-def connect(membership: Membership, settings: HostSettings) -> HostExecutor:
+def connect(membership: Membership, settings: HostSettings, recording: Recording | None = None) -> HostExecutor:
     """Set up a group with its other members."""
     sweep()
     group = Group(membership, settings)
-    return HostExecutor(group.lane(), membership.world_ranks, settings, group=group)
+    return HostExecutor(group.lane(), membership.world_ranks, settings, group=group, recording=recording)
 
 
 def _decoded(lane: _native.Lane, program: Program) -> _native.Program:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hal.interface.capability import Capability
 from hal.interface.device import Device
 from hal.interface.errors import BackendUnavailable, UsageError
 from hal.plugins import BackendInfo, Probe, Problem, hookimpl
@@ -19,7 +20,9 @@ def hal_interface_version() -> str:
 @hookimpl
 def hal_describe() -> BackendInfo:
     """What this backend is."""
-    return BackendInfo("host", "CPUs of this machine over shared memory, with a native plan executor", ("device",))
+    summary = "CPUs of this machine over shared memory, with a native plan executor"
+    capabilities = (Capability.EXECUTOR, Capability.HOST_MAPPED, Capability.SWITCH_EMULATION)
+    return BackendInfo("host", summary, ("device",), capabilities)
 
 
 @hookimpl

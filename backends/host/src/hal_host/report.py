@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import enum
 from typing import Any
 
 from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.errors import HalError, PeerFailure, StallTimeout, UsageError
 from hal.plan.collective import Collective
 from hal.plan.model import Plan
-from hal.plan.text import describe, numbered, path_text
+from hal.runtime import stall
+from hal.runtime.stall import Entry, Failure, Waiting
 from hal_host import _native
 
+__all__ = ["Failure", "disagreement", "failure"]
+
 NO_ROOT = -1
-
-
-class Failure(enum.IntEnum):
-    """Why a group cannot go on; the codes are those of the native part."""
-
-    NONE = 0
-    STALL = 1
-    PEER_DIED = 2
-    ABORTED = 3
-
-
-class Waiting(enum.IntEnum):
-    """What a block stands at; the codes are those of the native part."""
-
-    RUNNING = 0
-    SIGNAL = 1
-    ARRIVAL = 2
-    PACKET = 3
-    BARRIER = 4
-    SEMAPHORE = 5
-    DONE = 6
 
 
 def disagreement(lane: _native.Lane, ranks: tuple[int, ...]) -> UsageError:
@@ -90,43 +71,9 @@ def _stands(lane: _native.Lane, plan: Plan | None, ranks: tuple[int, ...], launc
             case _ if not entries:
                 lines.append(f"{name}: waits for all ranks to arrive")
             case _:
-                for waiting, block, position, channel, peer, expected, seen in entries:
-                    at = f"{name}, block {block}" if block >= 0 else name
-                    what = _waits(Waiting(waiting), channel, peer, ranks, expected, seen)
-                    where = (
-                        "" if plan is None or position < 0 else f", at {_instruction(plan, member, block, position)}"
-                    )
-                    lines.append(f"{at}{where}: {what}")
+                left = [Entry(Waiting(waiting), *rest) for waiting, *rest in entries]
+                lines += stall.lines(plan, member, ranks, left)
     return lines
-
-
-def _waits(waiting: Waiting, channel: int, peer: int, ranks: tuple[int, ...], expected: int, seen: int) -> str:
-    other = ranks[peer] if 0 <= peer < len(ranks) else None
-    match waiting:
-        case Waiting.SIGNAL:
-            return f"waits on channel {channel} for rank {other}: expected {expected} signals, seen {seen}"
-        case Waiting.ARRIVAL:
-            return f"waits for rank {other} to enter this call"
-        case Waiting.PACKET:
-            return f"waits for packets in the scratch of rank {other}: expected {expected}, seen {seen}"
-        case Waiting.BARRIER:
-            return f"waits at barrier {channel}: expected {expected} blocks, seen {seen}"
-        case Waiting.SEMAPHORE:
-            return f"waits for semaphore {channel}: expected {expected}, seen {seen}"
-        case Waiting.DONE:
-            return "done"
-        case Waiting.RUNNING:
-            return "running"
-
-
-def _instruction(plan: Plan, member: int, block: int, position: int) -> str:
-    rank = plan.ranks[member]
-    if not 0 <= block < len(rank.blocks):
-        return "an unknown block"
-    for number, (path, instruction) in enumerate(numbered(rank.blocks[block])):
-        if number == position:
-            return f"instruction {path_text(path)} «{describe(instruction, rank.channels)}»"
-    return "an unknown instruction"
 
 
 def _call_text(collective: int, dtype: int, op: int, root: int, count: int, plan: int) -> str:

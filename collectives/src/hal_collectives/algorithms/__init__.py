@@ -1,7 +1,7 @@
 """Algorithms: functions that build plans for the collectives, and the register by which they are found.
 
-One module a collective holds the algorithms in which all ranks deal with each other at once; `ring`, `tree` and
-`doubling` hold those of that shape, for all collectives. Importing this package registers all of them.
+One module a collective holds the algorithms in which all ranks deal with each other at once; `ring`, `tree`,
+`doubling` and `hierarchical` hold those of that shape. Importing this package registers all of them.
 """
 
 from hal_collectives.algorithms import (
@@ -12,6 +12,7 @@ from hal_collectives.algorithms import (
     broadcast,
     doubling,
     gather,
+    hierarchical,
     reduce,
     reduce_scatter,
     ring,
@@ -33,6 +34,7 @@ __all__ = [
     "doubling",
     "gather",
     "get",
+    "hierarchical",
     "provide",
     "reduce",
     "reduce_scatter",

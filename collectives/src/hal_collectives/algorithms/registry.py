@@ -6,6 +6,7 @@ told is what a caller needs for choosing: which rank counts it serves, what it d
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -57,9 +58,52 @@ class Algorithm:
             raise UsageError(f"{what} has no root, but root {root} was given")
         return _built(self, size, root)
 
+    def sizes(self, size: int) -> str:
+        """The sizes of a message on `size` ranks for which the default table chooses it, in words; "" for none.
+
+        `mapped` and `plain` say of which calls this holds: those whose buffers are registered memory on all ranks, and
+        the others.
+        """
+        found = {word: _ranges(self, size, mapped) for word, mapped in (("mapped", True), ("plain", False))}
+        if found["mapped"] == found["plain"]:
+            return found["plain"]
+        return "; ".join(f"{word}: {ranges}" for word, ranges in found.items() if ranges)
+
 
 PROVEN_SIZES = frozenset([*range(1, 17), 32, 64])
 """The rank counts for which tests prove every algorithm of this package, so that it is not proven again at run time."""
+
+
+def _ranges(algorithm: Algorithm, size: int, mapped: bool) -> str:
+    from hal_collectives.selection import choose, default_table  # here, because it imports this module
+
+    rules = default_table().rules.get(algorithm.collective, ())
+    # between two of these the choice is the same
+    bounds = [-1, *sorted({rule.max_bytes for rule in rules if rule.max_bytes is not None})]
+    found: list[tuple[int, int | None]] = []
+    for below, most in itertools.zip_longest(bounds, bounds[1:]):
+        try:
+            chosen = choose(algorithm.collective, size, below + 1, mapped=mapped) == algorithm
+        except UsageError:
+            chosen = False
+        if chosen and found and found[-1][1] == below:
+            found[-1] = (found[-1][0], most)
+        elif chosen:
+            found.append((below, most))
+    return ", ".join(_range_text(below, most) for below, most in found)
+
+
+def _range_text(below: int, most: int | None) -> str:
+    if most is None:
+        return "all" if below < 0 else f"> {_size_text(below)}"
+    return f"<= {_size_text(most)}" if below < 0 else f"{_size_text(below)} to {_size_text(most)}"
+
+
+def _size_text(nbytes: int) -> str:
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if nbytes >= unit and nbytes % unit == 0:
+            return f"{nbytes // unit} {name}"
+    return f"{nbytes} B"
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hal.cli import doctor, info, plan, run
+from hal.cli import doctor, info, plan, plan_draw, plan_import, plan_simulate, run
 from hal.cli.group import HalGroup
 from hal.cli.state import State
 
@@ -45,6 +45,9 @@ info.register(app)
 doctor.register(app)
 run.register(app)
 plan.register(app)
+plan_draw.register()
+plan_import.register()
+plan_simulate.register()
 
 
 def main() -> None:

@@ -52,12 +52,16 @@ def _facts(own_commands: Container[str]) -> dict[str, Any]:
             "distribution": one.distribution,
             "version": one.version,
             "facets": list(one.info.facets),
+            "capabilities": [capability.value for capability in one.info.capabilities],
             "summary": one.info.summary,
             "state": "ok",
             "reason": None,
         }
         for one in registry.backends
-    ] + [{**attrs.asdict(one), "facets": [], "summary": None, "state": "broken"} for one in registry.broken]
+    ] + [
+        {**attrs.asdict(one), "facets": [], "capabilities": [], "summary": None, "state": "broken"}
+        for one in registry.broken
+    ]
     commands = [_command_facts(one) for one in external_commands(own_commands)]
     packages = {"hal-core": importlib.metadata.version("hal-core")}
     packages |= {one["distribution"]: one["version"] for one in [*backends, *commands]}
@@ -91,11 +95,18 @@ def _print_facts(facts: dict[str, Any]) -> None:
     packages = [*facts["packages"].items(), ("python", facts["python"]), ("interface", facts["interface_version"])]
     out.print(table("Versions", ["package", "version"], packages))
     rows = [
-        [one["name"], ", ".join(one["facets"]), one["version"], _state(one), one["reason"] or one["summary"]]
+        [
+            one["name"],
+            ", ".join(one["facets"]),
+            ", ".join(one["capabilities"]),
+            one["version"],
+            _state(one),
+            one["reason"] or one["summary"],
+        ]
         for one in facts["backends"]
     ]
     if rows:
-        out.print(table("Backends", ["name", "facets", "version", "state", ""], rows))
+        out.print(table("Backends", ["name", "facets", "capabilities", "version", "state", ""], rows))
     else:
         out.print("No backend is installed: `pip install hal-host` brings the one for CPUs.")
     if facts["commands"]:

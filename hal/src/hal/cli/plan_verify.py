@@ -14,7 +14,6 @@ from hal.cli.plan import plans
 from hal.interface.errors import PlanError, UsageError, unknown_name
 
 if TYPE_CHECKING:
-    from hal.plan import Plan
     from hal.plan.verify import Limits
 
 
@@ -35,7 +34,7 @@ def verify_plans(
 
     The exit status is 0 where all plans are proven, 1 where one of them is not, 2 where one cannot be read.
     """
-    from hal.plan import load
+    from hal.plan import read_file
     from hal.plan.verify import verify
 
     limits = _limits(limit or [])
@@ -43,16 +42,19 @@ def verify_plans(
     status = 0
     for file in files:
         try:
-            plan: Plan = load(file)
+            found = read_file(file, validated=False)
         except PlanError as error:
             status = 2
             reports.append({"file": str(file), "error": error.message})
             if not as_json:
                 print_error(error.message)
             continue
-        report = verify(plan, limits=limits)
+        if not as_json:
+            for warning in found.warnings:
+                typer.echo(f"{file}: warning: {warning}", err=True)
+        report = verify(found.plan, limits=limits)
         status = max(status, int(not report.ok))
-        reports.append({"file": str(file), **report.facts()})
+        reports.append({"file": str(file), "warnings": list(found.warnings), **report.facts()})
         if not as_json:
             typer.echo(f"{file}: {report}")
     if as_json:

@@ -1,8 +1,11 @@
-"""Pinned algorithms: a name, or a list of rules by message size and rank count."""
+"""Pinned algorithms: a name, or a list of rules by message size and rank count, each naming an algorithm or a plan."""
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,11 +19,20 @@ _SIZE = kinds.size()
 
 @attrs.frozen
 class AlgorithmRule:
-    """Use `algorithm` for messages of at most `max_bytes` on one of `ranks` rank counts; None sets no condition."""
+    """Use `algorithm` for messages of at most `max_bytes` on one of `ranks` rank counts; None sets no condition.
 
-    algorithm: str
+    In its place `plan` may name a plan file, which sets conditions of its own: its rank count, and the sizes it is for.
+    """
+
+    algorithm: str | None
     max_bytes: int | None = None
     ranks: tuple[int, ...] | None = None
+    plan: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The algorithm's name, or the plan's file."""
+        return self.algorithm or self.plan or ""
 
     def fits(self, nbytes: int, ranks: int) -> bool:
         """Whether the rule applies to a message of `nbytes` bytes in a group of `ranks` ranks."""
@@ -32,7 +44,7 @@ class AlgorithmRule:
             conditions.append(f"up to {_SIZE.show(self.max_bytes)}")
         if self.ranks is not None:
             conditions.append(f"on {', '.join(map(str, self.ranks))} ranks")
-        return " ".join([self.algorithm, *conditions])
+        return " ".join([self.name, *conditions])
 
 
 def _read_ranks(raw: object) -> tuple[int, ...]:
@@ -42,13 +54,38 @@ def _read_ranks(raw: object) -> tuple[int, ...]:
     return tuple(count(one) for one in raw)
 
 
+def _read_plan(raw: object) -> str:
+    if not isinstance(raw, str | os.PathLike) or not str(raw):
+        raise ValueError
+    path = Path(raw)
+    try:
+        # opening a pipe would wait for its writer
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise kinds.BadValue([((), f"{path} is not a regular file")])
+        with path.open("rb"):
+            return str(path)
+    except FileNotFoundError:
+        raise kinds.BadValue([((), f"there is no file {path}")]) from None
+    except OSError as error:
+        raise kinds.BadValue([((), f"{path} cannot be read: {error.strerror}")]) from None
+
+
+def located(raw: object, folder: Path) -> object:
+    """The raw choice of a file in `folder`, with the paths of plans in it made absolute."""
+    if isinstance(raw, Mapping):
+        path = raw.get("plan")
+        return {**raw, "plan": str(folder / path)} if isinstance(path, str) and path else raw
+    return [located(one, folder) for one in raw] if isinstance(raw, list) else raw
+
+
 _RANKS = kinds.Kind("a list of rank counts", "integers of at least 1, such as [2, 4]", _read_ranks)
-_RULE_KEYS: dict[str, kinds.Kind[Any]] = {"algorithm": _NAME, "max_bytes": _SIZE, "ranks": _RANKS}
+_PLAN = kinds.Kind("a plan file", "the path of a plan as JSON, relative to the configuration file", _read_plan)
+_RULE_KEYS: dict[str, kinds.Kind[Any]] = {"algorithm": _NAME, "plan": _PLAN, "max_bytes": _SIZE, "ranks": _RANKS}
 
 
 def algorithm_choice() -> kinds.Kind[tuple[AlgorithmRule, ...]]:
     """A name, which pins one algorithm, or a list of rules, of which the first that fits is used."""
-    allowed = "a name of a-z, 0-9 and _, or a list of rules {algorithm, max_bytes, ranks}"
+    allowed = "a name of a-z, 0-9 and _, or a list of rules {algorithm or plan, max_bytes, ranks}"
     return kinds.Kind("an algorithm", allowed, _read_rules, lambda rules: "; ".join(map(str, rules)))
 
 
@@ -66,7 +103,7 @@ def _read_rules(raw: object) -> tuple[AlgorithmRule, ...]:
 
 def _read_rule(raw: object, index: int, problems: list[tuple[tuple[str | int, ...], str]]) -> AlgorithmRule:
     """The rule at `index`; what is wrong with it goes to `problems`, and the rule returned then means nothing."""
-    values: dict[str, Any] = {"algorithm": ""}
+    values: dict[str, Any] = {"algorithm": None}
     if not isinstance(raw, Mapping):
         problems.append(
             ((index,), f"{kinds.shown(raw)} is not a rule: allowed is a mapping of {', '.join(_RULE_KEYS)}")
@@ -81,6 +118,9 @@ def _read_rule(raw: object, index: int, problems: list[tuple[tuple[str | int, ..
             values[key] = kind(value)
         except ValueError as error:
             problems.append(((index, key), str(error)))
-    if "algorithm" not in raw:
-        problems.append(((index,), "the rule names no algorithm: add `algorithm: NAME`"))
+    if ("algorithm" in raw) == ("plan" in raw):
+        what = (
+            "both an algorithm and a plan: one is allowed" if "plan" in raw else "no algorithm: add `algorithm: NAME`"
+        )
+        problems.append(((index,), f"the rule names {what}"))
     return AlgorithmRule(**values)

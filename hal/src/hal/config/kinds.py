@@ -7,6 +7,7 @@ is not clearly a value of the kind is refused with the sentence that says what i
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
@@ -144,6 +145,17 @@ def name() -> Kind[str]:
 def backend_name() -> Kind[str]:
     """A backend's plug-in name: a-z, 0-9, _ and -, beginning with a letter or digit."""
     return _pattern(_BACKEND_NAME, "a backend's name", "the name of an installed backend, such as host")
+
+
+def output_file() -> Kind[str]:
+    """The path of a file to write, as text; whether it can be written is found out by who opens it."""
+
+    def read(raw: object) -> str:
+        if not isinstance(raw, str | os.PathLike) or not str(raw).strip() or "\0" in str(raw):
+            raise ValueError
+        return str(raw)
+
+    return Kind("a file to write", "the path of a file in a folder that exists", read)
 
 
 def choice(*names: str) -> Kind[str]:

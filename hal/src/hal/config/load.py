@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from hal.config import document
+from hal.config.algorithms import located
 from hal.config.config import Config, Origin
 from hal.config.document import quoted
 from hal.config.locate import label, locate, working_directory
@@ -50,10 +53,19 @@ def load(
     unknown: list[str] = []
     given += from_environment(env, schema, problems, unknown)
     given += from_arguments(overrides or {}, schema, problems)
+    if found is not None:
+        given = [_located(one, found.parent) for one in given]
     for one in given:
         _check(one, schema, problems)
     problems.raise_any()
     return _build(schema, given, found, unknown)
+
+
+def _located(given: Given, folder: Path) -> Given:
+    """A setting of the file, in which paths are relative to its folder."""
+    if given.document is None or given.key.group != "algorithms":
+        return given
+    return attrs.evolve(given, raw=located(given.raw, folder))
 
 
 def _check(given: Given, schema: Schema, problems: Problems) -> None:

@@ -10,9 +10,13 @@ _BEHIND_THE_FILE = LARGEST_FILE + 2  # past every line a file can have
 
 
 class Problems:
-    """The problems found so far: all are reported in one error, up to a number that a person would read."""
+    """The problems found so far: all are reported in one error, up to a number that a person would read.
 
-    def __init__(self) -> None:
+    `heading` begins an error of several.
+    """
+
+    def __init__(self, heading: str = "the configuration has several problems:") -> None:
+        self._heading = heading
         self._found: list[tuple[int, str]] = []
 
     def add(self, where: str, what: str) -> None:
@@ -35,4 +39,4 @@ class Problems:
         if len(problems) == 1:
             raise ConfigError(problems[0])
         if problems:
-            raise ConfigError("\n  ".join(["the configuration has several problems:", *problems]))
+            raise ConfigError("\n  ".join([self._heading, *problems]))

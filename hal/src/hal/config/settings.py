@@ -48,6 +48,9 @@ class General:
     log_level: str = setting(
         "warning", kinds.choice("debug", "info", "warning", "error"), "Least severe log messages that are shown."
     )
+    trace: str | None = setting(
+        None, kinds.output_file(), "File to record in what each rank executes; %r stands for the rank."
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -77,7 +80,8 @@ class Algorithms:
     barrier: tuple[AlgorithmRule, ...] | None = _pin("barrier")
 
     def pinned(self, collective: str, nbytes: int, ranks: int) -> str | None:
-        """The name of the algorithm pinned for a call of `nbytes` bytes on `ranks` ranks: the first rule that fits.
+        """The algorithm pinned for a call of `nbytes` bytes on `ranks` ranks, or the plan file: of the first rule that
+        fits.
 
         None where nothing is pinned or no rule fits; `UsageError` for a collective that does not exist.
         """
@@ -85,7 +89,7 @@ class Algorithms:
         if collective not in names:
             raise UsageError(unknown_name("collective", collective, names))
         rules: tuple[AlgorithmRule, ...] = getattr(self, collective) or ()
-        return next((rule.algorithm for rule in rules if rule.fits(nbytes, ranks)), None)
+        return next((rule.name for rule in rules if rule.fits(nbytes, ranks)), None)
 
 
 @attrs.frozen

@@ -16,6 +16,9 @@ class Capability(enum.Enum):
     """Memory of the device can be read and written by the CPU at the same address."""
     MULTICAST = "multicast"
     """Memory of several devices can be bound to one address: stores reach all, loads return a reduction."""
+    SWITCH_EMULATION = "switch_emulation"
+    """The executor runs plans with switch channels without multicast memory: it loads from and stores to every member
+    in turn."""
     GRAPH_CAPTURE = "graph_capture"
     """Work enqueued on a stream can be captured and replayed."""
     ATOMIC_ADD = "atomic_add"

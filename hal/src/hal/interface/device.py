@@ -10,11 +10,14 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hal.interface.capability import Capability
 from hal.interface.errors import NotSupported
 from hal.interface.executor import Executor, Membership
+
+if TYPE_CHECKING:
+    from hal.plan.trace_file import TraceFile
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,10 @@ class Device(abc.ABC):
 
     @abc.abstractmethod
     def copy(self, dst: int, src: int, nbytes: int, stream: Stream | None = None) -> None:
-        """Copy within the device's address space. With `stream` it is enqueued and ordered there. No overlap."""
+        """Copy within the device's address space. With `stream` it is enqueued and ordered there. No overlap.
+
+        Either address may also be one of this process's ordinary memory: so data comes to the device and back.
+        """
 
     @abc.abstractmethod
     def fill(self, dst: int, value: int, nbytes: int, stream: Stream | None = None) -> None:
@@ -133,6 +139,14 @@ class Device(abc.ABC):
     def create_executor(self, membership: Membership) -> Executor:
         """An executor for a group (capability EXECUTOR). Called by all members; returns when all are connected."""
         raise NotSupported(f"{self.properties.name} has no executor of its own: capability {Capability.EXECUTOR.value}")
+
+    def record(self, file: TraceFile, rank: int) -> None:
+        """Write what the executors made from now on do, instruction by instruction, to a trace file.
+
+        `rank` is this rank's number in the job. What is written when is the device's choice, but all of it is when an
+        executor is closed, when a call fails and when the process ends by itself.
+        """
+        raise NotSupported(f"{self.properties.name} records no traces: unset the setting `trace`")
 
     def compile(self, source: str, options: Sequence[str] = ()) -> Any:
         """Compile device code to a module (capability COMPILE)."""

@@ -45,7 +45,8 @@ class Executable(abc.ABC):
         """Run it, on buffers at these addresses (0 where a buffer has no bytes), and return when this rank is done.
 
         The buffers must hold what the layout says; the caller has checked that. They may be changed as soon as this
-        returns. Ranks launch the same executables in the same order. Raises on every rank alike: `UsageError` where
+        returns. Ranks launch the same executables in the same order. `UsageError` for a timeout that is not above 0 and
+        for buffers that are too short, with nothing done. Else it raises on every rank alike: `UsageError` where
         ranks call different things (the group stays usable, outputs are undefined), `StallTimeout` when a rank's
         deadline passes, `PeerFailure` when a rank dies; after these two the group is unusable.
         """

@@ -71,7 +71,7 @@ class Transport(abc.ABC):
 
     @abc.abstractmethod
     def register(self, memory: Memory) -> Registration:
-        """Let peers reach `memory`."""
+        """Let peers reach `memory`: that of a device, or ordinary memory of this process (its `device` is None)."""
 
     @abc.abstractmethod
     def close(self) -> None:

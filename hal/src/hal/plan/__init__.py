@@ -28,8 +28,12 @@ from hal.plan.model import (
     Sync,
     Wait,
 )
+from hal.plan.mscclpp import Imported, ImportOptions, import_mscclpp, read_file
 from hal.plan.text import describe, instruction_at, show
 from hal.plan.validate import validate
+
+load_plan = load
+"""`load`, for those who import it by name."""
 
 __all__ = [
     "Acquire",
@@ -42,6 +46,8 @@ __all__ = [
     "Chunks",
     "Collective",
     "Flush",
+    "ImportOptions",
+    "Imported",
     "Instruction",
     "Layout",
     "Loop",
@@ -61,10 +67,13 @@ __all__ = [
     "digest",
     "dumps",
     "encode",
+    "import_mscclpp",
     "instruction_at",
     "load",
+    "load_plan",
     "loads",
     "lower",
+    "read_file",
     "save",
     "show",
     "validate",

@@ -19,6 +19,7 @@ as they are used: block k of one rank and block k of another share a channel unl
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -129,6 +130,32 @@ Part = tuple[int, int]
 
 WHOLE: Part = (0, 1)
 
+
+class _Shared:
+    """Equal spans, signals and waits, each kept once: the ranks of a large plan say the same very often."""
+
+    def __init__(self) -> None:
+        self._spans: dict[tuple[object, ...], Span] = {}
+        self._signals: dict[tuple[object, ...], Signal | Wait] = {}
+
+    def span(self, *key: Any) -> Span:
+        """The span of these fields."""
+        found = self._spans.get(key)
+        if found is None:
+            found = self._spans[key] = Span(*key)
+        return found
+
+    def signal(
+        self, kind: type[Signal] | type[Wait], channels: tuple[int, ...], relaxed: bool, source: str
+    ) -> Signal | Wait:
+        """The signal or wait of these fields; those of different lines are different."""
+        key = (kind, channels, relaxed, source)
+        found = self._signals.get(key)
+        if found is None:
+            found = self._signals[key] = kind(channels, relaxed, source=source)
+        return found
+
+
 Key = tuple[ChannelKind, int, int]
 """Kind, peer and tag of a channel, by which both of its ends find each other."""
 
@@ -158,7 +185,7 @@ class BlockBuilder:
 
         `part` (i, n) moves the i-th of n parts of every operand.
         """
-        self.add(Move(self._spans(dst), self._spans(src), op, final, *part))
+        self.body.append(Move(self._spans(dst), self._spans(src), op, final, *part, source=_caller()))
 
     def copy(self, dst: Chunks | Sequence[Chunks], src: Chunks, *, part: Part = WHOLE) -> None:
         """Copy one source to every destination: a copy, a put or a get, as the operands are."""
@@ -185,39 +212,39 @@ class BlockBuilder:
             raise PlanError("post copies from this rank's memory to another rank's")
         index = self._channel(ChannelKind.PORT, dst.rank, channel)
         (target,), (source,) = self._spans(dst), self._spans(src)
-        self.add(Post(index, replace(target, peer=None), source, signal, flush, *part))
+        self.body.append(Post(index, replace(target, peer=None), source, signal, flush, *part, source=_caller()))
 
     def signal(
         self, peers: Iterable[RankBuilder], *, relaxed: bool = False, port: bool = False, channel: int | None = None
     ) -> None:
         """Signal each of `peers`."""
-        self.add(Signal(self._channels(peers, port, channel), relaxed))
+        self.body.append(self.rank.plan.shared.signal(Signal, self._channels(peers, port, channel), relaxed, _caller()))
 
     def wait(
         self, peers: Iterable[RankBuilder], *, relaxed: bool = False, port: bool = False, channel: int | None = None
     ) -> None:
         """Wait for one signal from each of `peers`."""
-        self.add(Wait(self._channels(peers, port, channel), relaxed))
+        self.body.append(self.rank.plan.shared.signal(Wait, self._channels(peers, port, channel), relaxed, _caller()))
 
     def flush(self, peer: RankBuilder, *, channel: int | None = None) -> None:
         """Wait until the posts to `peer` are complete."""
-        self.add(Flush(self._channel(ChannelKind.PORT, peer, channel)))
+        self.body.append(Flush(self._channel(ChannelKind.PORT, peer, channel), source=_caller()))
 
     def sync(self) -> None:
         """Order the threads of this block."""
-        self.add(Sync())
+        self.body.append(Sync(source=_caller()))
 
     def barrier(self, number: int, blocks: int) -> None:
         """Meet `blocks` blocks of this rank at barrier `number`."""
-        self.add(Barrier(number, blocks))
+        self.body.append(Barrier(number, blocks, source=_caller()))
 
     def acquire(self, semaphore: int) -> None:
         """Take one from a semaphore of this rank."""
-        self.add(Acquire(semaphore))
+        self.body.append(Acquire(semaphore, source=_caller()))
 
     def release(self, semaphore: int) -> None:
         """Add one to a semaphore of this rank."""
-        self.add(Release(semaphore))
+        self.body.append(Release(semaphore, source=_caller()))
 
     @contextlib.contextmanager
     def loop(self, unit: int, slots: int = 1) -> Iterator[None]:
@@ -230,20 +257,23 @@ class BlockBuilder:
 
     def _spans(self, chunks: Chunks | Sequence[Chunks]) -> tuple[Span, ...]:
         many = [chunks] if isinstance(chunks, Chunks) else chunks
+        span = self.rank.plan.shared.span
         return tuple(
-            Span(
-                c.buffer,
-                c.index,
-                c.size,
-                None if c.rank is self.rank else c.rank.id,
-                isinstance(c, PacketChunks),
-            )
-            for c in many
+            [
+                span(
+                    c.buffer,
+                    c.index,
+                    c.size,
+                    None if c.rank is self.rank else c.rank.id,
+                    isinstance(c, PacketChunks),
+                )
+                for c in many
+            ]
         )
 
     def _channels(self, peers: Iterable[RankBuilder], port: bool, channel: int | None) -> tuple[int, ...]:
         kind = ChannelKind.PORT if port else ChannelKind.MEMORY
-        return tuple(self._channel(kind, peer, channel) for peer in peers)
+        return tuple([self._channel(kind, peer, channel) for peer in peers])
 
     def _channel(self, kind: ChannelKind, peer: RankBuilder, tag: int | None) -> int:
         if peer is self.rank:
@@ -287,6 +317,7 @@ class PlanBuilder:
             "even": even,
             "description": description,
         }
+        self.shared = _Shared()
         self._numbers: dict[int, dict[Key, int]] = {r: {} for r in range(ranks)}
         self.ranks: list[RankBuilder] = []
         for number in range(ranks):
@@ -320,7 +351,7 @@ class PlanBuilder:
                     len(rank.input),
                     len(rank.output),
                     len(rank.scratch),
-                    tuple(tuple(_renumbered(i, final) for i in block.body) for block in rank.blocks),
+                    tuple(_all_renumbered(block.body, final, self.shared) for block in rank.blocks),
                     tuple(Channel(kind, (peer,)) for kind, peer, _ in order),
                     tuple(rank.semaphores),
                 )
@@ -333,19 +364,36 @@ def _caller() -> str:
     frame = sys._getframe(1)
     while frame.f_code.co_filename in _PASSED_OVER and frame.f_back is not None:
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return _place(frame.f_code.co_filename, frame.f_lineno)
+
+
+@functools.cache
+def _place(file: str, line: int) -> str:
+    return f"{file}:{line}"
 
 
 _PASSED_OVER = {__file__, contextlib.__file__}
 
 
-def _renumbered(instruction: Instruction, numbers: dict[int, int]) -> Instruction:
-    match instruction:
-        case Signal(channels=channels) | Wait(channels=channels):
-            return replace(instruction, channels=tuple(numbers[c] for c in channels))
-        case Post(channel=channel) | Flush(channel=channel):
-            return replace(instruction, channel=numbers[channel])
-        case Loop(body=body):
-            return replace(instruction, body=tuple(_renumbered(i, numbers) for i in body))
-        case _:
+def _all_renumbered(body: Sequence[Instruction], numbers: dict[int, int], shared: _Shared) -> tuple[Instruction, ...]:
+    known: dict[int, Signal | Wait] = {}
+
+    def renumbered(instruction: Instruction) -> Instruction:
+        if type(instruction) is Move:
             return instruction
+        if isinstance(instruction, Signal | Wait):  # shared, so that their identity stands for all that is in them
+            found = known.get(id(instruction))
+            if found is None:
+                final = tuple([numbers[c] for c in instruction.channels])
+                found = shared.signal(type(instruction), final, instruction.relaxed, instruction.source)
+                known[id(instruction)] = found
+            return found
+        match instruction:
+            case Post(channel=channel) | Flush(channel=channel):
+                return replace(instruction, channel=numbers[channel])
+            case Loop(body=inner):
+                return replace(instruction, body=tuple([renumbered(i) for i in inner]))
+            case _:
+                return instruction
+
+    return tuple([renumbered(i) for i in body])

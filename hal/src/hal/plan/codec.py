@@ -11,25 +11,33 @@ import dataclasses
 import enum
 import hashlib
 import json
-import stat
+import logging
 import types
 import typing
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hal.interface.dtypes import ReduceOp
-from hal.interface.errors import PlanError, unknown_name
+from hal.plan.document import (
+    Decoder,
+    Problem,
+    choice,
+    expected,
+    optional,
+    parsed,
+    record,
+    sequence,
+    shown,
+    text,
+    truth,
+    whole_number,
+)
 from hal.plan.memo import once_per_plan
 from hal.plan.model import SCHEMA_VERSION, BufferKind, ChannelKind, Instruction, Loop, Plan
 from hal.plan.validate import validate
 
 SCHEMA_NAME = "hal-plan"
-LARGEST_DOCUMENT = 64 << 20
-"""Bytes."""
-MOST_VALUES = 8 << 20
-"""Values (numbers, texts, lists, objects, keys) in a document: they take far more memory than their text."""
-LARGEST_NUMBER = 1 << 40
+_log = logging.getLogger("hal.plan")
 
 INSTRUCTIONS: dict[str, type[Any]] = {cls.__name__.lower(): cls for cls in typing.get_args(Instruction)}
 """The instructions by the name that `do` gives."""
@@ -51,12 +59,9 @@ def loads(text: str | bytes) -> Plan:
     is there and what is allowed; or where the plan is not valid (`hal.plan.validate`).
     """
     try:
-        plan: Plan = _read_document(_parsed(text))
-    except _Problem as problem:
-        place = "".join(reversed(problem.path)).removeprefix(".")
-        raise PlanError(f"{place}: {problem.message}" if place else problem.message) from None
-    validate(plan)
-    return plan
+        return plan_of(parsed(text))
+    except Problem as problem:
+        raise problem.error() from None
 
 
 def save(plan: Plan, path: str | Path) -> None:
@@ -65,22 +70,24 @@ def save(plan: Plan, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Plan:
-    """The plan in a file; `PlanError` naming the file where it cannot be read or holds no valid plan."""
-    try:
-        # opening a pipe would wait for its writer
-        if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise PlanError(f"{path}: is not a regular file")
-        with Path(path).open("rb") as file:
-            content = file.read(LARGEST_DOCUMENT + 1)
-    except (OSError, ValueError) as error:
-        if isinstance(error, PlanError):
-            raise
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise PlanError(f"{path}: cannot be read: {reason}") from None
-    try:
-        return loads(content)
-    except PlanError as error:
-        raise PlanError(f"{path}: {error.message}") from None
+    """The plan in a file, which may be an MSCCL++ execution plan; `PlanError` naming the file where it holds none.
+
+    What the import of a foreign plan warns of goes to the log (`hal.plan.read_file` returns it).
+    """
+    from hal.plan.mscclpp import read_file  # it reads this form too
+
+    found = read_file(path)
+    for warning in found.warnings:
+        _log.warning("%s: %s", path, warning)
+    return found.plan
+
+
+def plan_of(document: Any, *, validated: bool = True) -> Plan:
+    """The plan in a document that `hal.plan.document.parsed` has read; `Problem` or `PlanError` as `loads`."""
+    plan: Plan = _read_document(document)
+    if validated:
+        validate(plan)
+    return plan
 
 
 @once_per_plan
@@ -134,160 +141,24 @@ def _rank_text(rank: dict[str, Any]) -> str:
     return f' {head}, "blocks": [{blocks}]}}'
 
 
-class _Problem(Exception):  # noqa: N818 -- never leaves this module
-    """What is wrong with a value; on its way out each level adds its part of the path."""
-
-    def __init__(self, message: str) -> None:
-        self.message = message
-        self.path: list[str] = []
-
-
-@dataclasses.dataclass
-class _Repeated:
-    """In place of an object that has a key twice, so that the message can say where."""
-
-    key: str
-
-
-def _parsed(text: str | bytes) -> Any:
-    if len(text) > LARGEST_DOCUMENT:
-        raise _Problem(f"a plan of more than {LARGEST_DOCUMENT} bytes is not read")
-    try:
-        text = text if isinstance(text, str) else text.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _Problem(f"not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}") from None
-    if sum(map(text.count, ",:[{")) > MOST_VALUES:
-        raise _Problem(f"a plan of more than {MOST_VALUES} values is not read")
-    try:
-        return json.loads(text, object_pairs_hook=_unique)
-    except json.JSONDecodeError as error:
-        raise _Problem(f"not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except ValueError:
-        raise _Problem("not usable JSON: a number has too many digits") from None
-    except RecursionError:
-        raise _Problem("not usable JSON: nested too deeply") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Repeated:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    seen: set[str] = set()
-    return next(_Repeated(key) for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 60 else name[:60] + "…"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, str):
-        return repr(_short(value))
-    if isinstance(value, int) and abs(value) > 1 << 64:
-        return "a number of more than 64 bits"
-    return json.dumps(value)
-
-
-def _expected(what: str, value: Any) -> _Problem:
-    if isinstance(value, _Repeated):
-        return _Problem(f"key {_short(value.key)!r} appears twice")
-    return _Problem(f"expected {what}, not {_shown(value)}")
-
-
-Decoder = Callable[[Any], Any]
-
-
-def _whole_number(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= LARGEST_NUMBER:
-        raise _expected(f"a whole number from 0 to {LARGEST_NUMBER}", value)
-    return value
-
-
-def _truth(value: Any) -> bool:
-    if type(value) is not bool:
-        raise _expected("true or false", value)
-    return value
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise _expected("a text", value)
-    return value
-
-
-def _choice(kind: str, options: dict[str, Any]) -> Decoder:
-    def decode(value: Any) -> Any:
-        found = options.get(value) if type(value) is str else None
-        if found is None:
-            if type(value) is not str:
-                raise _expected(f"one of {', '.join(options)}", value)
-            raise _Problem(unknown_name(kind, _short(value), options))
-        return found
-
-    return decode
-
-
-def _optional(inner: Decoder) -> Decoder:
-    return lambda value: None if value is None else inner(value)
-
-
-def _sequence(inner: Decoder) -> Decoder:
-    def decode(value: Any) -> tuple[Any, ...]:
-        if type(value) is not list:
-            raise _expected("a list", value)
-        items: list[Any] = []
-        try:
-            for item in value:
-                items.append(inner(item))  # noqa: PERF401 -- its length is the index of the item that fails
-        except _Problem as problem:
-            problem.path.append(f"[{len(items)}]")
-            raise
-        return tuple(items)
-
-    return decode
-
-
 def _object(cls: type[Any], instructions: Decoder) -> Decoder:
     hints = typing.get_type_hints(cls)
     decoders = {field.name: _decoder(hints[field.name], instructions) for field in _json_fields(cls)}
     required = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING]
-
-    def decode(value: Any) -> Any:
-        if type(value) is not dict:
-            raise _expected("an object", value)
-        fields = {}
-        for key, item in value.items():
-            decoder = decoders.get(key)
-            if decoder is None:
-                raise _Problem(unknown_name("key", _short(key), decoders))
-            try:
-                fields[key] = decoder(item)
-            except _Problem as problem:
-                problem.path.append(f".{key}")
-                raise
-        for key in required:
-            if key not in fields:
-                raise _Problem(f"key {key!r} is missing")
-        return cls(**fields)
-
-    return decode
+    return record(cls, decoders, required)
 
 
 def _instruction(kind: str, decoders: dict[str, Decoder]) -> Decoder:
-    choose = _choice(kind, decoders)
+    choose = choice(kind, decoders)
 
     def decode(value: Any) -> Any:
         if type(value) is not dict:
-            raise _expected("an object", value)
+            raise expected("an object", value)
         if "do" not in value:
-            raise _Problem("key 'do' is missing")
+            raise Problem("key 'do' is missing")
         try:
             decoder = choose(value["do"])
-        except _Problem as problem:
+        except Problem as problem:
             problem.path.append(".do")
             raise
         return decoder({key: item for key, item in value.items() if key != "do"})
@@ -296,12 +167,12 @@ def _instruction(kind: str, decoders: dict[str, Decoder]) -> Decoder:
 
 
 _SCALARS: dict[Any, Decoder] = {
-    int: _whole_number,
-    bool: _truth,
-    str: _text,
-    BufferKind: _choice("buffer", {kind.value: kind for kind in BufferKind}),
-    ChannelKind: _choice("kind of channel", {kind.value: kind for kind in ChannelKind}),
-    ReduceOp: _choice("reduction", {op.label: op for op in ReduceOp}),
+    int: whole_number,
+    bool: truth,
+    str: text,
+    BufferKind: choice("buffer", {kind.value: kind for kind in BufferKind}),
+    ChannelKind: choice("kind of channel", {kind.value: kind for kind in ChannelKind}),
+    ReduceOp: choice("reduction", {op.label: op for op in ReduceOp}),
 }
 
 
@@ -312,16 +183,16 @@ def _decoder(hint: Any, instructions: Decoder) -> Decoder:
     if hint in _SCALARS:
         return _SCALARS[hint]
     if typing.get_origin(hint) is tuple:
-        return _sequence(_decoder(typing.get_args(hint)[0], instructions))
+        return sequence(_decoder(typing.get_args(hint)[0], instructions))
     if isinstance(hint, types.UnionType):
         (inner,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
-        return _optional(_decoder(inner, instructions))
+        return optional(_decoder(inner, instructions))
     return _object(hint, instructions)
 
 
 def _plan_decoder() -> Decoder:
     def nothing(value: Any) -> Any:
-        raise _expected("no instruction", value)
+        raise expected("no instruction", value)
 
     simple = {name: _object(cls, nothing) for name, cls in INSTRUCTIONS.items() if cls is not Loop}
     in_loop = _instruction("instruction of a loop", simple)
@@ -333,13 +204,13 @@ _read_plan = _plan_decoder()
 
 def _read_document(document: Any) -> Any:
     if type(document) is not dict:
-        raise _expected("an object", document)
+        raise expected("an object", document)
     schema = document.get("schema")
     if type(schema) is not dict or schema.keys() != {"name", "version"} or schema["name"] != SCHEMA_NAME:
         wanted = json.dumps({"name": SCHEMA_NAME, "version": SCHEMA_VERSION})
-        raise _Problem(f"schema: no plan of HAL, whose schema is {wanted}")
+        raise Problem(f"schema: no plan of HAL, whose schema is {wanted}")
     version = schema["version"]
     if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
         newest = f"versions 1 to {SCHEMA_VERSION}" if SCHEMA_VERSION > 1 else "version 1"
-        raise _Problem(f"schema.version: this reader knows {newest}, not {_shown(version)}")
+        raise Problem(f"schema.version: this reader knows {newest}, not {shown(version)}")
     return _read_plan({key: item for key, item in document.items() if key != "schema"})

@@ -117,7 +117,8 @@ def _check_even(plan: Plan, count: int, itemsize: int) -> None:
 
 
 def _scratch_chunk(plan: Plan, longest: int) -> int:
-    if plan.even and plan.scratch_chunk_bytes is None:
-        return longest
+    if plan.even:
+        # no longer than the data, so that ranges of chunks are what they would be in scratch as long as the data
+        return longest if plan.scratch_chunk_bytes is None else min(longest, plan.scratch_chunk_bytes)
     size = longest if plan.scratch_chunk_bytes is None else plan.scratch_chunk_bytes
     return -(-size // SCRATCH_ALIGN) * SCRATCH_ALIGN

@@ -21,7 +21,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.errors import PlanError
@@ -175,6 +175,12 @@ def mapped_buffers(plan: Plan) -> set[BufferKind]:
     return (remote | posted) - {BufferKind.SCRATCH}
 
 
+@once_per_plan
+def uses_switches(plan: Plan) -> bool:
+    """Whether some instruction reaches a switch group's memory."""
+    return any(span.switch is not None for span in spans(plan))
+
+
 @dataclass(frozen=True)
 class _Analysis:
     """What the lowering of every rank needs to know of the whole plan."""
@@ -266,7 +272,7 @@ class _Lowering:
                 return self.move(instruction, loop)
             case Post():
                 peer = self.plan.ranks[self.rank].channels[instruction.channel].peer
-                dst = Span(instruction.dst.buffer, instruction.dst.index, instruction.dst.size, peer)
+                dst = replace(instruction.dst, peer=peer)
                 move = Move((dst,), (instruction.src,), part=instruction.part, parts=instruction.parts)
                 words = self.move(move, loop)
                 return words + (self.channels(Opcode.SIGNAL, (instruction.channel,)) if instruction.signal else [])
@@ -302,8 +308,8 @@ class _Lowering:
     def move(self, move: Move, loop: Loop | None) -> list[int]:
         whole = self.length(move)
         skipped, length = self.layout.part(whole, move.part, move.parts, self.plan.align)
-        sources = [o for s in move.src for o in self.operands(s, whole, skipped, loop)]
-        targets = [o for s in move.dst for o in self.operands(s, whole, skipped, loop)]
+        sources = [o for s in move.src for o in self.operands(s, skipped, length, loop)]
+        targets = [o for s in move.dst for o in self.operands(s, skipped, length, loop)]
         op = self.op if move.op is None else move.op
         divisor = 1
         if op is ReduceOp.AVG:
@@ -332,11 +338,11 @@ class _Lowering:
             return self.plan.ranks[self.rank].channels[span.switch].peers
         return (self.rank if span.peer is None else span.peer,)
 
-    def operands(self, span: Span, whole: int, skipped: int, loop: Loop | None) -> list[tuple[int, int, int, int]]:
-        """Where an operand of `whole` bytes lies, from byte `skipped` on, in the memory of each of its ranks."""
+    def operands(self, span: Span, skipped: int, length: int, loop: Loop | None) -> list[tuple[int, int, int, int]]:
+        """Where `length` bytes of an operand lie, from byte `skipped` on, in the memory of each of its ranks."""
         if span.buffer is BufferKind.SCRATCH:
             room = self.layout.scratch_chunk * span.size
-            need = whole if loop is None or not loop.slots else min(whole, loop.slots * loop.unit)
+            need = skipped + (length if loop is None or not loop.slots else min(length, loop.slots * loop.unit))
             if need > room:
                 raise PlanError(
                     f"plan {self.plan.name!r}, {self.at}: {need} bytes exceed the {room} of {span.size} scratch chunks"

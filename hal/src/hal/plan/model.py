@@ -108,7 +108,8 @@ class Post(Written):
     """Start an asynchronous copy of `src` (own memory) to `dst` (the peer's) through port channel `channel`.
 
     With `signal` the channel is signalled after the data; with `flush` the instruction waits as `Flush` does. `part`
-    and `parts` are those of `Move`.
+    and `parts` are those of `Move`. Both operands may be packets, which are put as they are: the instruction waits
+    until those of `src` are there.
     """
 
     channel: int
@@ -219,7 +220,8 @@ class Plan:
 
     `split` is the number of chunks in which the element count of a call is cut; the buffers of rank r hold
     `input_chunks / split` and `output_chunks / split` times that count. `align` is the alignment in bytes of a cut.
-    `scratch_chunk_bytes` None makes a scratch chunk as large as the longest data chunk.
+    `scratch_chunk_bytes` None makes a scratch chunk as large as the longest data chunk; where chunks are `even` it is
+    never larger.
     `in_place` says whether the result is right when output and input share memory as the collective allows.
     `aliased` says that it is right only then: every call shares them, or copies the input into its place beforehand.
     `even` makes all chunks of a call equally long, those of scratch too, which then have no gaps between them. Such a

@@ -311,8 +311,8 @@ class _Check:
         for name, span, rank in (("src", post.src, self.rank), ("dst", post.dst, self.own.channels[post.channel].peer)):
             if span.peer is not None or span.switch is not None:
                 self.say(f"{name} of a post names no peer or switch: its channel does")
-            elif span.packet:
-                self.say(f"{name} of a post is plain memory, not packets")
+            elif span.packet and not (post.src.packet and post.dst.packet):
+                self.say(f"{name} of a post is in packets, the other operand is plain: both are, or none")
             else:
                 self.span(span, rank)
         self.lengths((post.dst, post.src))

@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 import attrs
 from attrs import validators
 
+from hal.interface.capability import Capability
+
 Facet = Literal["device", "transport"]
 FACETS: tuple[Facet, ...] = get_args(Facet)
 
@@ -23,12 +25,19 @@ _texts = validators.deep_iterable(validators.instance_of(str))
 
 @attrs.frozen
 class BackendInfo:
-    """A backend's name (that of its entry point), one line about it, and the facets it offers."""
+    """A backend's name (that of its entry point), one line about it, and the facets it offers.
+
+    `capabilities` are those that its devices and transports have on every machine; what depends on the machine is
+    known when one is opened.
+    """
 
     name: str = attrs.field(validator=validators.instance_of(str))
     summary: str = attrs.field(validator=validators.instance_of(str))
     facets: Sequence[Facet] = attrs.field(
         converter=_tuple, validator=[validators.min_len(1), validators.deep_iterable(validators.in_(FACETS))]
+    )
+    capabilities: Sequence[Capability] = attrs.field(
+        default=(), converter=_tuple, validator=validators.deep_iterable(validators.instance_of(Capability))
     )
 
 

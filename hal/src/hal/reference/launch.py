@@ -136,9 +136,10 @@ class Launch:
             case Move():
                 yield from self._move(here, instruction)
             case Post():
-                yield ANY_TIME
+                transfer = self.call.operands.transfer(here.rank, instruction, here.window, here.at)
+                yield self._arrival(here, transfer, 0, transfer.length)
                 port = self.ports[here.rank, instruction.channel]
-                port.post(self.call.operands.transfer(here.rank, instruction, here.window, here.at))
+                port.post(transfer)
                 if instruction.signal:
                     port.post(None)
                 if instruction.flush:

@@ -42,13 +42,14 @@ class Operands:
         sources, targets = self._spans(rank, instruction)
         whole = self._length(sources + targets, at)
         skipped, length = self._part(instruction, whole)
+        reach = length
         if window is not None:
             unit = window.loop.unit
             length = max(0, min(length - window.piece * unit, unit))
 
         def places(spans: Sequence[tuple[Sequence[int], Span]]) -> tuple[Place, ...]:
             return tuple(
-                place for owners, span in spans for place in self._places(owners, span, whole, skipped, window, at)
+                place for owners, span in spans for place in self._places(owners, span, reach, skipped, window, at)
             )
 
         return Transfer(places(sources), places(targets), length)
@@ -91,17 +92,18 @@ class Operands:
         return first, end - first
 
     def _places(
-        self, owners: Sequence[int], span: Span, whole: int, skipped: int, window: Window | None, at: str
+        self, owners: Sequence[int], span: Span, length: int, skipped: int, window: Window | None, at: str
     ) -> list[Place]:
+        """Where an operand begins in each owner's memory; in all pieces together `length` bytes of it are moved."""
         ahead = skipped if window is None else skipped + window.piece * window.loop.unit
         if not _is_scratch(span):
             return [Place(r, span.buffer, self._layout.extent(r, span)[0] + ahead) for r in owners]
         chunk = self._layout.scratch_chunk
-        reach = whole
+        reach = skipped + length
         if window is not None and window.loop.slots:
-            # a ring of pieces, which begins at the chunk
+            # a ring of pieces, which begins where the part does
             ahead = skipped + window.piece % window.loop.slots * window.loop.unit
-            reach = min(whole, window.loop.slots * window.loop.unit)
+            reach = skipped + min(length, window.loop.slots * window.loop.unit)
         if reach > span.size * chunk:
             room = f"{span.size} scratch chunks of {chunk} bytes"
             raise PlanError(f"plan {self._plan.name!r}, {at}: {reach} bytes do not fit into {room}")

@@ -57,6 +57,7 @@ def run(
     `op`          the reduction of the call.
     `in_place`    whether input and output share memory: all of it where they are equally long, else the shorter is
                   the rank's block of the longer, as in NCCL. At a rank that has only one of them nothing is shared.
+                  In an aliased plan they always do.
     `count`       the count of the call (see `Collective`); found from the lengths of the inputs where it is not given.
     `layout`      in place of the uniform one of `count`; inputs have at least the length that it needs.
     `schedule`    None: all tasks in turn. A seed: a random schedule. A function: it is given the tasks that can go on
@@ -78,9 +79,10 @@ def run(
     if layout is None:
         layout = Layout.uniform(plan, _count_of(plan, inputs) if count is None else count, dtype.itemsize)
     _check_sizes(plan, inputs, layout)
-    if in_place:
+    shared = in_place or plan.aliased
+    if shared:
         _check_in_place(plan)
-    memory = Memory(plan, layout, inputs, in_place)
+    memory = Memory(plan, layout, inputs, shared)
     chance = random.Random(schedule if isinstance(schedule, int) else 0)
     call = Call(plan, Operands(plan, layout), memory, dtype, reduction, max_pieces, chance, channel_ends(plan))
     made = run_launches(call, launches, chooser(schedule))

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 
 from hal.bootstrap import Store
+from hal.interface.capability import Capability
 from hal.interface.device import Device
 from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.errors import NotSupported, PlanError, UsageError
@@ -14,11 +15,12 @@ from hal.interface.executor import Call, Executable, Executor, Membership
 from hal.plan.codec import digest
 from hal.plan.collective import Collective
 from hal.plan.layout import Layout
-from hal.plan.lower import lower
+from hal.plan.lower import lower, uses_switches
 from hal.plan.memo import once_per_plan
 from hal.plan.model import Plan
 from hal.plan.validate import validate
 from hal.plan.verify import prove
+from hal.runtime.placed import placed
 
 NO_ROOT = -1
 
@@ -79,15 +81,19 @@ class Group:
         the chunks of a variable-count call. `collective` is what messages call it, `executor` that of a pair where
         it is not the group's, `identity` the number by which ranks see that they run the same plans (by default made
         from the plans). `PlanError` for a plan that is malformed or not proven, made for another number of ranks, or
-        too large for the executor's scratch.
+        too large for the executor's scratch; `NotSupported` where it uses a switch and the device has nothing of the
+        kind. Where a plan demands that input and output share memory, or that they do not, or writes to its input,
+        copies are made as needed.
         """
         executor = executor or self.executor
         plans = [plan] if mapped is None else [plan, mapped]
         programs = []
+        layouts = []
         for each in plans:
             if each.size != executor.size:
                 raise PlanError(f"plan {each.name!r} is made for {each.size} ranks, the group has {executor.size}")
             check(each)
+            _check_switches(each, self.device)
             if self.verify:
                 prove(each)
             where = layout(each) if layout else Layout.uniform(each, count, dtype.itemsize)
@@ -99,6 +105,12 @@ class Group:
                     f"({self.device.properties.name}: `scratch_size` is for two launches)"
                 )
             programs.append(program)
+            layouts.append(where)
+        if programs[0].maps_input or programs[0].maps_output:
+            raise PlanError(
+                f"plan {plan.name!r} reaches other ranks' inputs or outputs: give it as `mapped`, beside a plan that "
+                "does not, for calls whose buffers are not mapped"
+            )
         call = Call(
             collective or Collective.of(plan.collective),
             dtype,
@@ -107,7 +119,7 @@ class Group:
             count,
             _identity(plans) if identity is None else identity,
         )
-        return executor.load(call, *programs)
+        return placed(executor.load(call, *programs), self.device, executor.rank, plans, layouts)
 
     def split(self, color: int | None, key: int = 0) -> Group | None:
         """The group of the members that give the same `color`, ordered by `key` and then by rank.
@@ -140,6 +152,15 @@ class Group:
 def check(plan: Plan) -> None:
     """Validate a plan that is to run, once; `PlanError` for one that is malformed."""
     validate(plan)
+
+
+def _check_switches(plan: Plan, device: Device) -> None:
+    able = {Capability.MULTICAST, Capability.SWITCH_EMULATION}
+    if uses_switches(plan) and not able & device.capabilities:
+        raise NotSupported(
+            f"plan {plan.name!r} has switch channels, and {device.properties.name} neither "
+            f"{' nor '.join(sorted(c.value for c in able))}"
+        )
 
 
 def _identity(plans: list[Plan]) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from hal.plan.findings import Code, Finding, Where
 from hal.plan.model import Barrier, Move, Post, Release, Signal
-from hal.plan.verify.machine import Key, Stuck
+from hal.plan.verify.machine import Stuck
 from hal.plan.verify.steps import PACKETS, Program, Step, at_piece, walk
+from hal.plan.verify.tokens import Key
 
 
 def explain(program: Program, stuck: Sequence[Stuck]) -> Iterator[Finding]:
@@ -86,7 +87,7 @@ def _provides(program: Program, key: Key, other: Stuck, step: Step, piece: int) 
         case "barrier":
             return isinstance(instruction, Barrier) and (rank, instruction.id) == key[1:]
         case _:
-            if not isinstance(instruction, Move) or step.transfer is None:
+            if not isinstance(instruction, Move | Post) or step.transfer is None:
                 return False
             _, buffer, offset, length = (int(str(n)) if i else 0 for i, n in enumerate(key))
             _, targets, size = at_piece(step.transfer, step.loop, piece)

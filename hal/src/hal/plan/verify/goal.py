@@ -27,6 +27,7 @@ def check_results(program: Program, memory: Memory) -> Iterator[Finding]:
     if collective in (Collective.CUSTOM, Collective.BARRIER):
         return
     wrong: list[tuple[int, str, Segment, Value]] = []
+    ops: dict[str, tuple[int, Segment]] = {}
     for rank in range(program.plan.size):
         shadow, shift = memory.table[4 * rank + OUTPUT]
         found = 0
@@ -38,8 +39,14 @@ def check_results(program: Program, memory: Memory) -> Iterator[Finding]:
                 if not _agrees(segment.value, expected, collective) and found < MOST_PER_RANK:
                     found += 1
                     wrong.append((rank, f"output[{chunk}] of rank {rank}", segment, expected))
+                if segment.value is not None and segment.value.op is not None:
+                    ops.setdefault(segment.value.op, (rank, segment))
     for rank, what, segment, expected in wrong:
         yield _wrong(program, memory, rank, what, segment, expected, collective)
+    if len(ops) > 1 and not wrong:
+        named = " and ".join(f"{'that of the call' if op == CALL else op} on rank {ops[op][0]}" for op in sorted(ops))
+        where = tuple(program.where(ops[op][1].step) for op in sorted(ops))
+        yield Finding(Code.WRONG_RESULT, f"outputs are reduced by different operations: {named}", where, memory.sharing)
     if not memory.in_place:
         yield from _overwritten(program, memory)
 

@@ -1,36 +1,36 @@
 """The symbolic execution: every block runs once, in an order that the waits allow, with vector clocks.
 
-Plans have no data-dependent control flow, every counter only grows, and each channel and semaphore serves blocks that
+Plans have no data-dependent control flow, every counter only grows, and blocks that wait on one channel or semaphore
 are ordered (`contended` otherwise). So whether a block can go on never depends on the order in which others went, one
 execution reaches what every execution reaches, and accesses that the clocks do not order can happen in either order.
+
+Where blocks that nothing orders signal one channel, or release one semaphore, a wait learns of none of them as long as
+other signals than here could have served it. The execution is repeated with these doubts until it raises no more.
 
 Each block and each port channel has two clocks: `seen`, what has been made visible to it by release and acquire, and
 `passed`, what has happened before it, relaxed signals included. Reading or overwriting what another block wrote needs
 visibility; overwriting what it has read, and the beginning and end of a launch, need order alone. The arrival of a
-packet orders nothing but its own data.
+packet orders nothing but its own data: whoever holds an element of it knows that what this element was made of has been
+read, and may overwrite that.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from hal.plan.findings import Code, Finding
 from hal.plan.model import Acquire, Barrier, Flush, Move, Post, Release, Signal, Wait
+from hal.plan.verify.locks import locks
 from hal.plan.verify.memory import Access, Clock, Memory
-from hal.plan.verify.steps import PACKETS, Block, Program, Step, at_piece, walk
+from hal.plan.verify.steps import PACKETS, Block, Operand, Program, Step, Transfer, at_piece, walk
+from hal.plan.verify.tokens import Doubts, Key, Snapshot, Tokens
 
 End = tuple[int, int]
 """One end of a channel: the rank, and the number of the channel there."""
-
-Key = tuple[object, ...]
-"""What a block waits for."""
-
-Snapshot = tuple[Clock | None, Clock]
-"""What an actor publishes: `seen`, or None where it is relaxed, and `passed`."""
 
 
 @dataclass
@@ -69,24 +69,6 @@ class Actor:
             np.maximum(self.passed, passed, out=self.passed)
 
 
-@dataclass
-class Tokens:
-    """The signals on a channel or the releases of a semaphore: what was published with each, and who takes them."""
-
-    free: int = 0
-    """How many there are from the beginning."""
-    published: deque[Snapshot] = field(default_factory=deque)
-    given: int = 0
-    taken: int = 0
-    last_giver: tuple[int, int, int] | None = None
-    """Block, epoch and step of the last one."""
-    last_taker: tuple[int, int, int] | None = None
-    unordered_givers: tuple[int, int] | None = None
-    """Two steps that give and are not ordered."""
-    first_wait: int = 0
-    """How many had to be given before the first taker that needed any went on; 0 while there was none."""
-
-
 @dataclass(frozen=True)
 class Stuck:
     """A block that cannot go on, the step it stands at, and what it waits for."""
@@ -100,8 +82,9 @@ class Stuck:
 class Machine:
     """One execution on several memories at once, which differ in how input and output share memory."""
 
-    def __init__(self, program: Program, memories: Sequence[Memory]) -> None:
+    def __init__(self, program: Program, memories: Sequence[Memory], doubts: Doubts = frozenset()) -> None:
         self.program = program
+        self.doubts = doubts
         self.memories = memories
         self.findings: list[Finding] = []
         plan = program.plan
@@ -124,6 +107,7 @@ class Machine:
             for rank, part in enumerate(plan.ranks)
             for index, initial in enumerate(part.semaphores)
         }
+        self.locks = locks(plan)
         self.posters: defaultdict[End, Tokens] = defaultdict(Tokens)
         """Who uses a port channel, by the sending end."""
         self.meetings: dict[tuple[int, int], list[Actor]] = defaultdict(list)
@@ -144,7 +128,6 @@ class Machine:
                 self.stuck.pop(index, None)
             else:
                 self.waiting[key].append(index)
-        self._contended_givers()
         return list(self.stuck.values())
 
     def end_of(self, rank: int) -> Clock:
@@ -182,6 +165,11 @@ class Machine:
                             yield from self._take(own, step, piece, tokens, key, relaxed)
                     case Barrier():
                         yield from self._barrier(own, step, piece, instruction)
+                    case Acquire(semaphore=semaphore) | Release(semaphore=semaphore) if (
+                        block.rank,
+                        semaphore,
+                    ) in self.locks:
+                        pass  # it is always given back, and orders nothing
                     case Acquire(semaphore=semaphore):
                         tokens = self.semaphores[block.rank, semaphore]
                         key = ("semaphore", block.rank, semaphore)
@@ -190,9 +178,11 @@ class Machine:
                         tokens = self.semaphores[block.rank, semaphore]
                         self._give(own, step, tokens, own.publish(False), ("semaphore", block.rank, semaphore))
                     case Post():
-                        self._post(own, step, piece, instruction)
+                        yield from self._post(own, step, piece, instruction)
                     case Flush(channel=channel):
-                        self._flush(own, (block.rank, channel))
+                        end = (block.rank, channel)
+                        self._in_turn(own, step, self.posters[end], f"channel {channel}")
+                        self._flush(own, end)
 
     def _move(self, own: Actor, step: Step, piece: int) -> Iterator[Key]:
         transfer = step.transfer
@@ -201,13 +191,23 @@ class Machine:
         sources, targets, length = at_piece(transfer, step.loop, piece)
         if not length:
             return
+        yield from self._arrival(own, step, piece, sources, length)
+        self._transfer(self._access(own, step, piece), sources, targets, length, transfer)
+
+    def _access(self, own: Actor, step: Step, piece: int) -> Access:
+        return Access(own.index, own.epoch, self.program.instance(step, piece), own.seen, own.passed, own.rank)
+
+    def _arrival(self, own: Actor, step: Step, piece: int, sources: Sequence[Operand], length: int) -> Iterator[Key]:
+        """Wait until all packets among the sources are there."""
         for operand in sources:
             if operand[0] & 3 == PACKETS:
                 while not self.memories[0].arrived(operand, length):
-                    key: Key = ("packets", operand[0], operand[1], length)
-                    self._is_stuck(own, step, piece, key)
+                    self._is_stuck(own, step, piece, ("packets", operand[0], operand[1], length))
                     yield ("packets", operand[0])
-        who = self._access(own, step, piece)
+
+    def _transfer(
+        self, who: Access, sources: Sequence[Operand], targets: Sequence[Operand], length: int, transfer: Transfer
+    ) -> None:
         first = self.memories[0]
         first.begins(who, sources)
         first.begins(who, targets)
@@ -217,18 +217,13 @@ class Machine:
             if operand[0] & 3 == PACKETS:
                 self._wake(("packets", operand[0]))
 
-    def _access(self, own: Actor, step: Step, piece: int) -> Access:
-        return Access(own.index, own.epoch, self.program.instance(step, piece), own.seen, own.passed, own.rank)
-
-    def _post(self, own: Actor, step: Step, piece: int, post: Post) -> None:
-        port = self._port(own, step, (own.rank, post.channel))
+    def _post(self, own: Actor, step: Step, piece: int, post: Post) -> Iterator[Key]:
         if step.transfer is not None:
             sources, targets, length = at_piece(step.transfer, step.loop, piece)
-            if length:
-                who = self._access(port, step, piece)
-                self.memories[0].begins(who, targets)
-                for memory in self.memories:
-                    memory.move(who, sources, targets, length, step.transfer.op, False)
+            yield from self._arrival(own, step, piece, sources, length)
+        port = self._port(own, step, (own.rank, post.channel))
+        if step.transfer is not None and length:
+            self._transfer(self._access(port, step, piece), sources, targets, length, step.transfer)
         port.tick()
         if post.signal:
             self._deliver(port, step, (own.rank, post.channel), port.publish(False))
@@ -271,10 +266,15 @@ class Machine:
         tokens.last_giver = (giver.index, giver.epoch - 1, step.number)
         tokens.published.append(snapshot)
         tokens.given += 1
+        if (key, 0) in self.doubts:
+            tokens.gives[giver.index].append((tokens.given, snapshot[1]))
         self._wake(key)
 
     def _take(self, own: Actor, step: Step, piece: int, tokens: Tokens, key: Key, relaxed: bool) -> Iterator[Key]:
-        """Wait for the next token. It brings what was published with it and with all before it."""
+        """Wait for the next token. It brings what was published with it and with all before it.
+
+        A taker that cannot know whose token it got learns nothing; the next one that can does so for it.
+        """
         tokens.taken += 1
         wanted = tokens.taken
         self._in_turn(own, step, tokens, f"{key[0]} {key[2]}")
@@ -282,9 +282,13 @@ class Machine:
             self._is_stuck(own, step, piece, key)
             yield key
         if wanted > tokens.free:
-            seen, passed = tokens.published.popleft()
-            own.join(None if relaxed else seen, passed)
-            tokens.first_wait = tokens.first_wait or wanted
+            tokens.held.append(tokens.published.popleft())
+            if (key, wanted) not in self.doubts:
+                for seen, passed in tokens.held:
+                    own.join(None if relaxed else seen, passed)
+                tokens.held.clear()
+            if (key, 0) in self.doubts:
+                tokens.takes.append((own.index, own.epoch, wanted))
         tokens.last_taker = (own.index, own.epoch, step.number)
         own.tick()
 
@@ -300,17 +304,32 @@ class Machine:
             self.findings.append(Finding(Code.CONTENDED, message, where))
         tokens.last_taker = (own.index, own.epoch, step.number)
 
-    def _contended_givers(self) -> None:
-        everything = [(f"channel {channel} of rank {rank}", t) for (rank, channel), t in self.channels.items()]
-        everything += [(f"semaphore {index} of rank {rank}", t) for (rank, index), t in self.semaphores.items()]
-        for what, tokens in everything:
-            if tokens.unordered_givers is not None and 0 < tokens.first_wait < tokens.given:
+    def doubtful(self) -> Doubts:
+        """Takers that may have got another token than here, and the keys on which there may be such."""
+        found: set[tuple[Key, int]] = set(self.doubts)
+        for key, tokens in self._tokens():
+            if tokens.unordered_givers is not None:
+                found.add((key, 0))
+                found.update((key, wanted) for wanted in tokens.open_takes())
+        return frozenset(found)
+
+    def contended(self) -> Iterator[Finding]:
+        """A finding for each channel and semaphore of which a taker does not know whose token it got."""
+        for key, tokens in self._tokens():
+            if tokens.unordered_givers is not None and any(each == key and wanted for each, wanted in self.doubts):
+                kind, rank, index = key
                 first, second = tokens.unordered_givers
                 message = (
-                    f"{what} is signalled by two blocks that nothing orders: a wait cannot tell whose signal it got"
+                    f"{kind} {index} of rank {rank} is signalled by two blocks that nothing orders: "
+                    "a wait cannot tell whose signal it got"
                 )
-                where = (self.program.where(first), self.program.where(second))
-                self.findings.append(Finding(Code.CONTENDED, message, where))
+                yield Finding(Code.CONTENDED, message, (self.program.where(first), self.program.where(second)))
+
+    def _tokens(self) -> Iterator[tuple[Key, Tokens]]:
+        for end, tokens in self.channels.items():
+            yield ("channel", *end), tokens
+        for end, tokens in self.semaphores.items():
+            yield ("semaphore", *end), tokens
 
     def _barrier(self, own: Actor, step: Step, piece: int, barrier: Barrier) -> Iterator[Key]:
         key = (own.rank, barrier.id)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hal.plan.findings import Code, Finding
 from hal.plan.layout import Extent
-from hal.plan.verify.shadow import Segment, Shadow
+from hal.plan.verify.shadow import NOTHING, Past, Segment, Shadow
 from hal.plan.verify.steps import INPUT, OUTPUT, PACKETS, SCRATCH, Operand, Program
 from hal.plan.verify.value import Value, combined, contribution
 
@@ -89,25 +89,39 @@ class Memory:
                 if operand[0] & 3 != PACKETS:
                     for segment in row:
                         self._read(who, operand, segment)
-            for operand, row in zip(targets, rows[count:], strict=True):
-                packets = operand[0] & 3 == PACKETS
-                for segment in row:
-                    (self._write_packets if packets else self._write)(who, operand, segment)
-        else:
-            for row in rows[count:]:
-                for segment in row:
-                    segment.writer, segment.step = who.block, who.step
+        packets = any(operand[0] & 3 == PACKETS for operand in (*sources, *targets))
         for pieces in zip(*rows, strict=True):
-            values = []
-            for operand, segment in zip(sources, pieces, strict=False):
-                if segment.value is None:
-                    self._unwritten(who, operand, segment)
-                    break
-                values.append(segment.value)
-            made = combined(values, op, final) if len(values) == count else None
-            for segment in pieces[count:]:
-                # what follows from an unwritten read is not worth a finding of its own
-                segment.value = made if made is not None else Value("unknown", (), 0)
+            past = self._past(who, sources, pieces) if packets else NOTHING
+            made = self._made(who, sources, pieces, op, final)
+            for operand, segment in zip(targets, pieces[count:], strict=True):
+                if not self.races:
+                    segment.writer, segment.step = who.block, who.step
+                elif operand[0] & 3 == PACKETS:
+                    self._write_packets(who, operand, segment, past)
+                else:
+                    self._write(who, operand, segment, past)
+                segment.value = made
+
+    def _made(self, who: Access, sources: Sequence[Operand], pieces: Sequence[Segment], op: str, final: bool) -> Value:
+        """What a move stores to one range of its destinations."""
+        values = []
+        for operand, segment in zip(sources, pieces, strict=False):
+            if segment.value is None:
+                self._unwritten(who, operand, segment)
+                # what follows from it is not worth a finding of its own
+                return Value("unknown", (), 0)
+            values.append(segment.value)
+        return combined(values, op, final)
+
+    def _past(self, who: Access, sources: Sequence[Operand], pieces: Sequence[Segment]) -> Past:
+        """Readings that whoever has what this move stores knows to be over: of this very element, here and before."""
+        past: set[tuple[int, int, int]] = set()
+        for operand, segment in zip(sources, pieces, strict=False):
+            if operand[0] & 3 == PACKETS:
+                past |= segment.past
+            else:
+                past.add((who.step, id(self.table[operand[0]][0]), segment.start))
+        return frozenset(past)
 
     def _aligned(self, operands: Sequence[Operand], length: int, rows: list[list[Segment]]) -> list[list[Segment]]:
         """The same, all cut at the same distances from their beginnings."""
@@ -142,17 +156,19 @@ class Memory:
             segment.reads[~who.block] = earlier
         segment.reads[who.block] = (who.epoch, who.step)
 
-    def _write(self, who: Access, operand: Operand, segment: Segment) -> None:
+    def _write(self, who: Access, operand: Operand, segment: Segment, past: Past) -> None:
         if segment.writer >= 0 and who.seen[segment.writer] <= segment.epoch and segment.step != who.step:
             self._race(who, operand, segment, segment.writer, segment.step, segment.epoch, "wrote", "writes")
         for key, (epoch, step) in segment.reads.items():
             reader = max(key, ~key)
-            if who.passed[reader] <= epoch and step != who.step:
+            if who.passed[reader] > epoch or step == who.step:
+                continue
+            if (step, id(self.table[operand[0]][0]), segment.start) not in past:
                 self._race(who, operand, segment, reader, step, epoch, "read", "writes")
         segment.reads = {}
         segment.writer, segment.epoch, segment.step = who.block, who.epoch, who.step
 
-    def _write_packets(self, who: Access, operand: Operand, segment: Segment) -> None:
+    def _write_packets(self, who: Access, operand: Operand, segment: Segment, past: Past) -> None:
         if segment.value is not None:
             self._find(
                 Code.PACKET_REUSE,
@@ -162,6 +178,7 @@ class Memory:
                 who.step,
             )
         segment.writer, segment.epoch, segment.step = who.block, who.epoch, who.step
+        segment.past = past
 
     def _race(
         self,

@@ -8,15 +8,16 @@ from hal.plan.codec import digest
 from hal.plan.findings import Code, Finding, Report, distinct
 from hal.plan.layout import Layout
 from hal.plan.lower import loop_pieces, walk
-from hal.plan.model import BufferKind, Move, Plan
+from hal.plan.model import BufferKind, Instruction, Move, Plan, Post, RankPlan, Span
 from hal.plan.validate import malformations
 from hal.plan.verify.deadlock import explain
 from hal.plan.verify.goal import check_barrier, check_results
-from hal.plan.verify.layouts import representative
+from hal.plan.verify.layouts import MOST_LAYOUTS, representative
 from hal.plan.verify.limits import Limits, exceeded
 from hal.plan.verify.machine import Machine
 from hal.plan.verify.memory import Memory
 from hal.plan.verify.steps import Program, static_steps
+from hal.plan.verify.tokens import Doubts
 
 MOST_STEPS = 50_000_000
 """Operands and signals that are examined at most, in one layout."""
@@ -38,17 +39,27 @@ def verify(plan: Plan, *, limits: Limits | None = None) -> Report:
         return Report(plan.name, plan.size, "", tuple(malformed))
     name = digest(plan)
     findings = list(exceeded(plan, limits or Limits()))
+    if plan.aliased and not _is_shareable(plan):
+        message = (
+            "where input and output share memory is not defined for ranks of such lengths, but the plan is aliased"
+        )
+        return Report(plan.name, plan.size, name, (Finding(Code.MALFORMED, message),))
     mixed = list(_mixed_scratch(plan))
     findings += mixed
     steps = 0
     labels = []
-    for layout in representative(plan):
-        size = static_steps(plan, loop_pieces(plan, layout))
-        if size > MOST_STEPS:
-            message = f"the plan takes {size} steps, and no more than {MOST_STEPS} are examined"
-            findings.append(Finding(Code.TOO_LARGE, message))
-            break
-        sharings = [True] if plan.aliased else [False, True] if plan.in_place else [False]
+    layouts = representative(plan)
+    if len(layouts) > MOST_LAYOUTS:
+        message = f"parts of moves are cut in more than {MOST_LAYOUTS} different ways, which depend on the count"
+        findings.append(Finding(Code.TOO_LARGE, message))
+        layouts = []
+    size = max((static_steps(plan, loop_pieces(plan, layout)) for layout in layouts), default=0)
+    if size > MOST_STEPS:
+        message = f"the plan takes {size} steps, and no more than {MOST_STEPS} are examined"
+        findings.append(Finding(Code.TOO_LARGE, message))
+        layouts = []
+    sharings = _sharings(plan)
+    for layout in layouts:
         labels.append(f"chunks of {layout.longest} bytes, " + " and ".join(_SHARING[s] for s in sharings))
         new, done = _examine(plan, layout, sharings)
         steps += done
@@ -56,6 +67,23 @@ def verify(plan: Plan, *, limits: Limits | None = None) -> Report:
         if findings:
             break
     return Report(plan.name, plan.size, name, distinct(findings), steps, tuple(labels))
+
+
+def _sharings(plan: Plan) -> list[bool]:
+    """Whether input and output share memory, in every way in which the plan is called."""
+    if plan.aliased:
+        return [True]
+    # where that is not defined, calls in place are refused
+    return [False, True] if plan.in_place and _is_shareable(plan) else [False]
+
+
+def _is_shareable(plan: Plan) -> bool:
+    """Whether it is defined where input and output lie in the memory that they share, as it is but for custom plans."""
+    for number, rank in enumerate(plan.ranks):
+        few, many = sorted((rank.input_chunks, rank.output_chunks))
+        if few and few != many and (few != plan.split or many < (number + 1) * plan.split):
+            return False
+    return True
 
 
 _SHARING = {False: "not in place", True: "in place"}
@@ -70,17 +98,26 @@ def _examine(plan: Plan, layout: Layout, sharings: list[bool]) -> tuple[list[Fin
     program = Program(plan, layout)
     if program.problems:
         return [Finding(Code.OUT_OF_BOUNDS, text, (program.where(s.number),)) for s, text in program.problems], 0
-    findings, steps = _execute(program, [Memory(program, s, races=s is sharings[-1]) for s in sharings])
+    findings, steps = _execute(program, sharings)
     if findings and len(sharings) > 1:
         # a plan that is wrong at any rate is reported so, and not as wrong in place
-        plain, more = _execute(Program(plan, layout), [Memory(program, False, races=True)])
+        plain, more = _execute(program, [False])
         return [*plain, *findings], steps + more
     return findings, steps
 
 
-def _execute(program: Program, memories: list[Memory]) -> tuple[list[Finding], int]:
-    machine = Machine(program, memories)
-    stuck = machine.run()
+def _execute(program: Program, sharings: list[bool]) -> tuple[list[Finding], int]:
+    doubts: Doubts = frozenset()
+    steps = 0
+    while True:
+        memories = [Memory(program, s, races=s is sharings[-1]) for s in sharings]
+        machine = Machine(program, memories, doubts)
+        stuck = machine.run()
+        steps += machine.steps * len(memories)
+        more = machine.doubtful()
+        if more == doubts:
+            break
+        doubts = more
     findings = [*explain(program, stuck), *machine.findings]
     for memory in memories:
         findings += memory.findings
@@ -98,32 +135,24 @@ def _execute(program: Program, memories: list[Memory]) -> tuple[list[Finding], i
                 findings += check_results(program, memory)
     # an unwritten read is mostly what a race leads to
     findings.sort(key=lambda finding: finding.code is Code.UNWRITTEN_READ)
-    return findings, machine.steps * len(memories)
+    if findings:
+        findings += machine.contended()
+    return findings, steps
 
 
 def _mixed_scratch(plan: Plan) -> Iterator[Finding]:
     """Scratch that is used in both forms: packets lie at twice the place of plain data, over twice the length."""
-    program_ranges: dict[int, tuple[list[tuple[int, int]], list[tuple[int, int]]]] = {
-        rank: ([], []) for rank in range(plan.size)
-    }
+    ranges: list[tuple[list[tuple[int, int]], list[tuple[int, int]]]] = [([], []) for _ in plan.ranks]
+    """For each rank what is used plain, and what in packets."""
     for number, part in enumerate(plan.ranks):
         for block in part.blocks:
             for instruction in walk(block):
-                if not isinstance(instruction, Move):
-                    continue
-                for span in (*instruction.src, *instruction.dst):
-                    if span.buffer is not BufferKind.SCRATCH:
-                        continue
-                    if span.switch is not None:
-                        owners = part.channels[span.switch].peers
-                    else:
-                        owners = (number if span.peer is None else span.peer,)
-                    scale = 2 if span.packet else 1
-                    for owner in owners:
-                        program_ranges[owner][span.packet].append(
-                            (scale * span.index, scale * (span.index + span.size))
-                        )
-    for rank, (plain, packets) in program_ranges.items():
+                for owner, span in _operands(part, number, instruction):
+                    if span.buffer is BufferKind.SCRATCH:
+                        scale = 2 if span.packet else 1
+                        chunks = (scale * span.index, scale * (span.index + span.size))
+                        ranges[owner][span.packet].append(chunks)
+    for rank, (plain, packets) in enumerate(ranges):
         if plain and packets:
             events = sorted({(a, b, False) for a, b in plain} | {(a, b, True) for a, b in packets})
             reach = {False: -1, True: -1}
@@ -136,3 +165,16 @@ def _mixed_scratch(plan: Plan) -> Iterator[Finding]:
                     )
                     break
                 reach[form] = max(reach[form], end)
+
+
+def _operands(part: RankPlan, number: int, instruction: Instruction) -> Iterator[tuple[int, Span]]:
+    """The operands of an instruction of rank `number`, each once for every rank in whose memory it lies."""
+    if isinstance(instruction, Post):
+        yield number, instruction.src
+        yield part.channels[instruction.channel].peer, instruction.dst
+    elif isinstance(instruction, Move):
+        for span in (*instruction.src, *instruction.dst):
+            if span.switch is not None:
+                yield from ((peer, span) for peer in part.channels[span.switch].peers)
+            else:
+                yield (number if span.peer is None else span.peer), span

@@ -11,11 +11,16 @@ from bisect import bisect_left, bisect_right
 
 from hal.plan.verify.value import Value, shifted
 
+Past = frozenset[tuple[int, int, int]]
+"""Readings: the step, the memory (by identity) and the first byte read there."""
+
+NOTHING: Past = frozenset()
+
 
 class Segment:
     """A range of bytes that was always accessed as a whole."""
 
-    __slots__ = ("end", "epoch", "reads", "start", "step", "value", "writer")
+    __slots__ = ("end", "epoch", "past", "reads", "start", "step", "value", "writer")
 
     def __init__(self, start: int, end: int, value: Value | None) -> None:
         self.start = start
@@ -27,6 +32,8 @@ class Segment:
         self.step = -1
         self.reads: dict[int, tuple[int, int]] = {}
         """For each block that has read it since: the epoch and the step of its last reading."""
+        self.past = NOTHING
+        """Of packets: the readings that lie behind the data."""
 
 
 class Shadow:
@@ -72,6 +79,8 @@ class Shadow:
             second.value = shifted(first.value, place - first.start)
         second.writer, second.epoch, second.step = first.writer, first.epoch, first.step
         second.reads = dict(first.reads)
+        ahead = place - first.start
+        second.past = frozenset((step, memory, start + ahead) for step, memory, start in first.past)
         first.end = place
         self._starts.insert(index, place)
         self._at[place] = second

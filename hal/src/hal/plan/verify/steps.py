@@ -15,6 +15,9 @@ from hal.plan.text import Path, describe
 from hal.plan.verify.value import CALL
 
 INPUT, OUTPUT, SCRATCH, PACKETS = range(4)
+PACKET_DATA = 4
+"""Bytes of data in a packet."""
+
 BUFFERS = {BufferKind.INPUT: INPUT, BufferKind.OUTPUT: OUTPUT, BufferKind.SCRATCH: SCRATCH}
 
 Operand = tuple[int, int]
@@ -125,13 +128,21 @@ class Program:
         whole = self._length(sources + targets)
         skipped, length = self.layout.part(whole, instruction.part, instruction.parts, self.plan.align)
 
+        if instruction.parts > 1 and self.plan.align % PACKET_DATA and any(s.packet for _, s in sources + targets):
+            raise PlanError(f"parts cut at multiples of {self.plan.align} bytes may begin inside a packet")
+
+        chunks = max((s.size for _, s in sources + targets if s.buffer is not BufferKind.SCRATCH), default=0)
+        used = min(chunks, (instruction.part + 1) * -(-chunks // instruction.parts))
+
         def place(owner: int, span: Span) -> Operand:
             if span.buffer is not BufferKind.SCRATCH:
                 return 4 * owner + BUFFERS[span.buffer], self.layout.extent(owner, span)[0] + skipped
             room = self.layout.scratch_chunk * span.size
-            need = whole if loop is None or not loop.slots else min(whole, loop.slots * loop.unit)
+            need = skipped + (length if loop is None or not loop.slots else min(length, loop.slots * loop.unit))
             if need > room:
                 raise PlanError(f"{need} bytes do not fit into {span.size} scratch chunks of {room} bytes")
+            if used > span.size and self.plan.scratch_chunk_bytes is None:
+                raise PlanError(f"{used} chunks of data do not fit into {span.size} of scratch at every count")
             kind = PACKETS if span.packet else SCRATCH
             return 4 * owner + kind, self.layout.scratch_chunk * span.index + skipped
 
@@ -144,13 +155,21 @@ class Program:
 
     def _length(self, operands: Sequence[tuple[int, Span]]) -> int:
         found = set()
+        pieces = set()
+        split = self.plan.split
         for owner, span in operands:
             if span.buffer is not BufferKind.SCRATCH:
+                pieces.add(span.index % split if span.size % split else 0)
                 found.add(self.layout.extent(owner, span)[1])
             elif self.plan.even:
                 found.add(span.size * self.layout.longest)
         if len(found) != 1:
             raise PlanError(f"operands differ in length ({', '.join(map(str, sorted(found)))} bytes)")
+        if len(pieces) > 1 and not self.plan.even:
+            listed = " and ".join(map(str, sorted(pieces)))
+            raise PlanError(
+                f"operands begin with pieces {listed} of a count, which are not equally long at every count"
+            )
         return found.pop()
 
 

@@ -1,0 +1,1 @@
+"""What the simulator predicts for this host, beside what the host backend measures."""

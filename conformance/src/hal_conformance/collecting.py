@@ -1,0 +1,86 @@
+"""What the suite's tests say of themselves: their ids, profiles, clauses, and the ranks that they run on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from hal_conformance import SUITE
+from hal_conformance.clauses import clauses
+from hal_conformance.settings import DEFAULT_LIMIT, Settings
+
+FORMS = ("processes", "threads")
+
+
+def is_ours(item: pytest.Item) -> bool:
+    """Whether a test is one of the suite."""
+    return SUITE in item.path.parents
+
+
+def profile_of(item: pytest.Item) -> str:
+    """The profile of a test: its module."""
+    return item.path.stem.removeprefix("test_").replace("_", "-")
+
+
+def test_id(item: pytest.Item) -> str:
+    """The name of a test for people and files: `memory::test_alignment[1]`."""
+    return f"{profile_of(item)}::{item.name}"
+
+
+test_id.__test__ = False  # type: ignore[attr-defined]  # its name begins like a test's
+
+
+def clause_ids(item: pytest.Item) -> list[str]:
+    """The clauses that a test names."""
+    return [one for mark in item.iter_markers("clause") for one in mark.args]
+
+
+def limit_of(item: pytest.Item, settings: Settings) -> float:
+    """Seconds that a test may take; those that say how long are given more or less in proportion."""
+    mark = item.get_closest_marker("limit")
+    return settings.limit if mark is None else settings.limit * float(mark.args[0]) / DEFAULT_LIMIT
+
+
+def check_clauses(items: Iterable[pytest.Item], *, complete: bool) -> None:
+    """`pytest.UsageError` for a test without a clause or with an unknown one, and for a clause that lacks its test.
+
+    The last only where `complete` says that these are all tests.
+    """
+    named: set[str] = set()
+    for item in items:
+        ids = clause_ids(item)
+        if not ids:
+            raise pytest.UsageError(f"{item.nodeid} names no clause")
+        for one in ids:
+            if one not in clauses():
+                raise pytest.UsageError(f"{item.nodeid} names the unknown clause {one!r}")
+        named.update(ids)
+    missing = [one.id for one in clauses().values() if one.needs_a_test and one.id not in named]
+    if complete and missing:
+        raise pytest.UsageError(f"testable MUST clauses without a test: {', '.join(missing)}")
+
+
+def rank_parameters(item: pytest.Item, settings: Settings) -> list[Any]:
+    """The sizes and forms that a test runs on, each as (size, threads) with an id."""
+    mark = item.get_closest_marker("ranks")
+    which = mark.args[0] if mark is not None else "one"
+    given = mark.kwargs if mark is not None else {}
+    forms = given.get("forms", FORMS)
+    match which:
+        case "one":
+            return [pytest.param((1, False), id="1")]
+        case "pair":
+            sizes: tuple[int, ...] = (2,)
+        case "group":
+            least = given.get("least", 1)
+            sizes = tuple(size for size in settings.ranks if size >= least)
+            if not sizes and not settings.ranks_given:
+                sizes = (least,)
+        case _:
+            raise pytest.UsageError(f"{item.nodeid}: ranks are one, pair or group, not {which!r}")
+    worlds = [(size, form) for size in sizes for form in forms if size > 1 or form == FORMS[0]]
+    return [
+        pytest.param((size, form == "threads"), id=f"{size}-{form}" if size > 1 else str(size)) for size, form in worlds
+    ]

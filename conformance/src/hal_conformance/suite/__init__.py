@@ -1,0 +1,1 @@
+"""The tests, one module for each profile. Each test names the clauses that it decides."""

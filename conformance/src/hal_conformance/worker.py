@@ -1,0 +1,111 @@
+"""A process that holds one rank, or all of them as threads, and runs their parts of tests one after another."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import importlib
+import os
+import queue
+import sys
+import threading
+from multiprocessing.connection import Connection
+
+from hal.bootstrap import Store
+from hal.interface.errors import PeerFailure
+from hal_conformance.answers import Answer, Place, Task, answer_for
+from hal_conformance.rank import TIMEOUT, Rank
+
+
+def main(connection: Connection, place: Place, ranks: list[int], log: str) -> None:
+    """Take tasks from `connection` until it is closed; one answer for each rank and task.
+
+    The main thread only listens, so that the process ends at once when its conductor does, whatever the ranks are at.
+    What they print, and the stacks of a crash, go to the file `log`.
+    """
+    _redirect(log)
+    tasks: dict[int, queue.SimpleQueue[Task]] = {rank: queue.SimpleQueue() for rank in ranks}
+    lock = threading.Lock()
+
+    def answer(given: Answer) -> None:
+        with lock:
+            try:
+                connection.send(given)
+            except Exception as error:  # what a test returns has to be data
+                connection.send(answer_for(given.number, given.rank, error))
+
+    for rank in ranks:
+        body = _Seat(rank, place, tasks[rank], answer)
+        threading.Thread(target=body.serve, name=f"rank-{rank}", daemon=True).start()
+    while True:
+        try:
+            task = connection.recv()
+        except EOFError:
+            os._exit(0)
+        if task is None:  # the conductor wants to know where everybody stands
+            faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+            sys.stderr.flush()
+            answer(Answer(-1, -1, "returned"))
+            continue
+        for each in tasks.values():
+            each.put(task)
+
+
+class _Seat:
+    """Where one rank sits: its connection to the store outlives its tests."""
+
+    def __init__(self, rank: int, place: Place, tasks: queue.SimpleQueue[Task], answer: object) -> None:
+        self.rank = rank
+        self.place = place
+        self.tasks = tasks
+        self.answer = answer
+        self._store: Store | None = None
+
+    def store(self) -> Store:
+        """The connection to the store, made when it is first needed."""
+        if self._store is None:
+            self._store = Store.connect(
+                self.place.address, rank=self.rank, secret=self.place.secret, size=self.place.size, timeout=TIMEOUT
+            )
+        return self._store
+
+    def serve(self) -> None:
+        """Run tasks for ever."""
+        while True:
+            self.say(self.run(self.tasks.get()))
+
+    def say(self, given: Answer) -> None:
+        """Send an answer."""
+        assert callable(self.answer)
+        self.answer(given)
+
+    def run(self, task: Task) -> Answer:
+        """Run this rank's part of a test, and close what it has opened."""
+        rank = Rank(self.rank, self.place, task, self.store, lambda: self.say(Answer(task.number, self.rank, "died")))
+        try:
+            module, _, name = task.function.partition(":")
+            function = getattr(importlib.import_module(module), name)
+            value = function(rank, **task.arguments)
+            given = Answer(task.number, self.rank, "returned", value)
+        except BaseException as error:
+            consequence = isinstance(error, PeerFailure)
+            given = answer_for(task.number, self.rank, error, consequence=consequence)
+            with contextlib.suppress(Exception):
+                rank.abort()
+        try:
+            rank.close()
+        except BaseException as error:
+            if given.ended == "returned":
+                return answer_for(task.number, self.rank, error)
+        return given
+
+
+def _redirect(log: str) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    os.close(descriptor)
+    sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    faulthandler.enable(file=sys.stderr)

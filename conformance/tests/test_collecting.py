@@ -1,0 +1,90 @@
+"""What the suite's tests have to say of themselves, and what keeps a run from starting."""
+
+from __future__ import annotations
+
+import ast
+
+import attrs
+import pytest
+
+from hal_conformance import SUITE
+from hal_conformance.clauses import clauses
+from hal_conformance.settings import PROFILES, Settings, check_profiles, parse_limit, parse_ranks, parse_seed
+
+MODULES = sorted(SUITE.glob("test_*.py"))
+
+
+def clause_names(module: str) -> set[str]:
+    """The clauses that are named in a module."""
+    tree = ast.parse(module)
+    return {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("HAL-")
+    }
+
+
+def test_there_is_a_profile_for_everything() -> None:
+    wanted = {
+        "memory", "streams", "semaphores", "memory-channel", "port-channel", "switch-channel", "packets", "kernels",
+        "executor", "collectives", "faults", "discovery", "config",
+    }  # fmt: skip
+    assert wanted <= set(PROFILES)
+
+
+def test_every_mandatory_clause_has_a_test_and_none_is_unknown() -> None:
+    named = set().union(*(clause_names(module.read_text("utf-8")) for module in MODULES))
+    assert named <= set(clauses())
+    assert {one.id for one in clauses().values() if one.needs_a_test} <= named
+
+
+def test_the_suite_names_no_backend() -> None:
+    for path in SUITE.parent.rglob("*.py"):
+        imported = {
+            alias.name.split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        } | {
+            (node.module or "").split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.ImportFrom)
+        }
+        assert not [name for name in imported if name.startswith("hal_") and name != "hal_conformance"], path
+
+
+SETTINGS = Settings("acme", (2,), (), 5, False, None, None, (), 60.0)
+
+
+def test_the_command_that_runs_a_test_again() -> None:
+    assert SETTINGS.rerun("memory::test_a[1]", None) == (
+        "hal conformance --backend acme --seed 5 --test 'memory::test_a[1]'"
+    )
+    quick = attrs.evolve(SETTINGS, quick=True, limit=3.0)
+    assert quick.rerun("x", 4) == "hal conformance --backend acme --seed 5 --quick --ranks 4 --limit 3 --test x"
+
+
+@pytest.mark.parametrize(("text", "ranks"), [("4", (4,)), ("1,2, 8", (1, 2, 8)), ("2,2", (2,)), (None, (7,))])
+def test_ranks(text: str | None, ranks: tuple[int, ...]) -> None:
+    assert parse_ranks(text, (7,)) == ranks
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "65", "1,,2", "two"])
+def test_ranks_that_cannot_be(text: str) -> None:
+    with pytest.raises(ValueError, match="ranks are"):
+        parse_ranks(text, ())
+
+
+def test_other_options() -> None:
+    assert parse_seed(None) == 0
+    assert parse_seed("12") == 12
+    assert parse_limit("2.5") == 2.5
+    assert check_profiles(["memory"]) == ("memory",)
+    for call in (
+        lambda: parse_seed("-1"),
+        lambda: parse_limit("0"),
+        lambda: parse_limit("nan"),
+        lambda: parse_limit("x"),
+    ):
+        with pytest.raises(ValueError, match="allowed is"):
+            call()

@@ -1,0 +1,61 @@
+"""What a run says of the clauses, and its verdict."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hal_conformance.clauses import Clause
+from hal_conformance.results import Result, Run, Subject
+
+MUST = Clause("HAL-ABC-001", "MUST", "core", "It must.")
+SHOULD = Clause("HAL-ABC-002", "SHOULD", "device", "It should.")
+OTHER = Clause("HAL-ABC-003", "MUST", "compile", "It must, if it compiles.")
+OPEN = Clause("HAL-ABC-004", "MUST", "core", "It must.", "nobody can see it")
+CLAUSES = {one.id: one for one in (MUST, SHOULD, OTHER, OPEN)}
+SUBJECT = Subject("acme", "hal-acme", "1.0", ("device",), ("executor",), "an Acme", "hal_acme.plugin")
+
+
+def result(outcome: Any, *clauses: str, vacuous: bool = False) -> Result:
+    return Result("memory::test_a[1]", "memory", clauses or (MUST.id,), outcome, 0.1, vacuous=vacuous)
+
+
+def run(*results: Result) -> Run:
+    return Run(SUBJECT, 0, True, (2,), results)
+
+
+def test_a_clause_holds_where_a_test_of_it_has_passed() -> None:
+    assert run(result("pass")).clause_state(MUST) == "pass"
+    assert run(result("pass"), result("not_supported")).clause_state(MUST) == "pass"
+    for outcome in ("fail", "crash", "timeout", "xpass"):
+        assert run(result("pass"), result(outcome)).clause_state(MUST) == "fail"
+    for outcome in ("not_supported", "resource", "xfail"):
+        assert run(result(outcome)).clause_state(MUST) == "not run"
+    assert run(result("pass"), result("xfail")).clause_state(MUST) == "not run"
+
+
+def test_clauses_that_do_not_apply_or_cannot_be_tested() -> None:
+    assert run().clause_state(OTHER) == "does not apply"
+    assert run().clause_state(OPEN) == "not testable"
+    assert run(result("not_supported", vacuous=True)).clause_state(MUST) == "does not apply"
+
+
+def test_verdicts() -> None:
+    assert run(result("pass")).verdict(CLAUSES) == "conformant"
+    assert run(result("pass", SHOULD.id)).verdict(CLAUSES) == "partial"
+    assert run(result("pass"), result("fail", SHOULD.id)).verdict(CLAUSES) == "failed"
+    assert run(result("xfail")).verdict(CLAUSES) == "partial"
+    assert run().undecided(CLAUSES.values()) == [MUST.id]
+
+
+def test_the_document_holds_everything() -> None:
+    document = json.loads(run(result("pass")).to_json(CLAUSES))
+    assert document["verdict"] == "conformant"
+    assert document["clauses"] == {
+        MUST.id: "pass",
+        SHOULD.id: "not run",
+        OTHER.id: "does not apply",
+        OPEN.id: "not testable",
+    }
+    assert document["results"][0]["outcome"] == "pass"
+    assert document["subject"]["version"] == "1.0"
