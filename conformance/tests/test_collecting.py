@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+from typing import cast
 
 import attrs
 import pytest
 
 from hal_conformance import SUITE
 from hal_conformance.clauses import clauses
+from hal_conformance.collecting import check_clauses
 from hal_conformance.settings import PROFILES, Settings, check_profiles, parse_limit, parse_ranks, parse_seed
 
 MODULES = sorted(SUITE.glob("test_*.py"))
@@ -88,3 +90,36 @@ def test_other_options() -> None:
     ):
         with pytest.raises(ValueError, match="allowed is"):
             call()
+
+
+class Item:
+    """As much of a test as the check of its clauses looks at."""
+
+    nodeid = "suite/test_memory.py::test_a"
+
+    def __init__(self, *ids: str) -> None:
+        self._marks = [pytest.mark.clause(*ids).mark] if ids else []
+
+    def iter_markers(self, name: str) -> list[pytest.Mark]:
+        assert name == "clause"
+        return self._marks
+
+
+def check(items: list[Item], *, complete: bool) -> None:
+    check_clauses(cast("list[pytest.Item]", items), complete=complete)
+
+
+def test_a_test_of_an_unknown_clause_or_of_none_ends_the_run() -> None:
+    check([Item("HAL-MEM-001", "HAL-MEM-002")], complete=False)
+    with pytest.raises(pytest.UsageError, match="names the unknown clause 'HAL-MEM-999'"):
+        check([Item("HAL-MEM-999")], complete=False)
+    with pytest.raises(pytest.UsageError, match="names no clause"):
+        check([Item()], complete=False)
+
+
+def test_a_mandatory_clause_without_a_test_ends_the_run_of_all_tests() -> None:
+    everything = [one.id for one in clauses().values()]
+    check([Item(*everything)], complete=True)
+    check([Item(*everything[1:])], complete=False)
+    with pytest.raises(pytest.UsageError, match="without a test: HAL-DSC-001"):
+        check([Item(*everything[1:])], complete=True)

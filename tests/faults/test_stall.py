@@ -25,7 +25,7 @@ SIGNALS = r"«wait .*»: waits on channel \d+ for rank {late}: expected \d+ sign
 ARRIVAL = r"rank \d+: waits for rank {late} to enter this call"
 REPORTED = {
     "one_phase": rf"rank 0, block 0, at instruction 2 {SIGNALS}",
-    "all_pairs_ll": r"rank 0, block 0, at instruction 1 «move .*packets.*»: waits for packets in .*: expected 64",
+    "all_pairs_ll": r"rank 0, block 0, at instruction 2 «move .*packets.*»: waits for packets in .*: expected 64",
     "recursive_doubling": rf"block 0, at instruction \d {SIGNALS}",
     "ring": rf"rank 0, block 0, at instruction 0\.\d {SIGNALS}",
     "staged": rf"rank 0, block 0, at instruction 0\.\d+ {SIGNALS}",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hal.interface.dtypes import ReduceOp
+from hal.plan.ends import other_ends
 from hal.plan.model import (
     Acquire,
     Barrier,
@@ -27,7 +28,6 @@ from hal.plan.model import (
     Wait,
 )
 from hal.plan.text import describe, path_text
-from hal.plan.verify.steps import _channel_ends as channel_ends
 
 Path = tuple[int, ...]
 Body = tuple[Instruction, ...]
@@ -176,7 +176,7 @@ def _part_changes(each: Move | Post) -> Iterator[tuple[str, str, Instruction]]:
 
 def _pairs(plan: Plan) -> Iterator[Mutant]:
     """A signal and a wait for it removed together, so that their numbers still agree: the first and last of each."""
-    ends = channel_ends(plan)
+    ends = other_ends(plan)
     found: dict[tuple[str, int, int, object], list[tuple[Site, int]]] = {}
     for rank, part in enumerate(plan.ranks):
         for number, block in enumerate(part.blocks):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hal.plan.collective import Collective
+from hal.plan.ends import other_ends
 from hal.plan.layout import Layout
 from hal.plan.model import (
     Acquire,
@@ -32,7 +33,6 @@ from hal.plan.model import (
     Signal,
     Wait,
 )
-from hal.reference.machine import channel_ends
 from hal.reference.memory import Memory, Place
 from hal.reference.operands import Operands, Window
 
@@ -76,7 +76,7 @@ class Order:
         layout = Layout.uniform(plan, count, 4)
         self.memory = Memory(plan, layout, data(plan, Collective.of(plan.collective), count), in_place)
         self.operands = Operands(plan, layout)
-        self.ends = channel_ends(plan)
+        self.ends = other_ends(plan)
         self.events: list[Event] = []
         self.signals: defaultdict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
         self.waits: defaultdict[tuple[int, int], int] = defaultdict(int)

@@ -40,7 +40,6 @@ class Task:
     function: str
     arguments: Mapping[str, Any]
     seed: str
-    limit: float
 
 
 @attrs.frozen

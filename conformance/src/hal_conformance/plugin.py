@@ -6,7 +6,7 @@ suite's tests.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -242,6 +242,3 @@ def _settings(config: pytest.Config) -> Settings:
         except HalError as error:
             raise pytest.UsageError(str(error)) from None
     return config.stash[_SETTINGS]
-
-
-__all__: Sequence[str] = ["rank", "stage"]

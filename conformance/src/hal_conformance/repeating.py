@@ -26,9 +26,7 @@ def inputs_of(rank: Rank, plan: Plan, count: int) -> list[Array]:
     return [generator.integers(0, 256, part.input_chunks * count, np.uint8) for part in plan.ranks]
 
 
-def repeat(
-    rank: Rank, plan: Plan, wanted: Wanted, *, counts: Sequence[int] = COUNTS, launches: int = 40, what: str = ""
-) -> None:
+def repeat(rank: Rank, plan: Plan, wanted: Wanted, *, counts: Sequence[int] = COUNTS, launches: int = 40) -> None:
     """Launch a plan many times on new data, and check every output."""
     for count in counts:
         executable = rank.load(plan, count)
@@ -45,7 +43,7 @@ def repeat(
             rank.delay()
             rank.start(executable, source, target)
             seen = rank.from_device(target, target.nbytes, DType.UINT8)
-            where = f"the output of launch {launch}, in chunks of {count} bytes{what}"
+            where = f"the output of launch {launch}, in chunks of {count} bytes"
             expect.same_bits(seen, wanted(inputs, rank.id), where)
 
 

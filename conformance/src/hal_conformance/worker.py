@@ -9,6 +9,7 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from hal.bootstrap import Store
@@ -54,11 +55,13 @@ def main(connection: Connection, place: Place, ranks: list[int], log: str) -> No
 class _Seat:
     """Where one rank sits: its connection to the store outlives its tests."""
 
-    def __init__(self, rank: int, place: Place, tasks: queue.SimpleQueue[Task], answer: object) -> None:
+    def __init__(
+        self, rank: int, place: Place, tasks: queue.SimpleQueue[Task], answer: Callable[[Answer], None]
+    ) -> None:
         self.rank = rank
         self.place = place
         self.tasks = tasks
-        self.answer = answer
+        self.say = answer
         self._store: Store | None = None
 
     def store(self) -> Store:
@@ -73,11 +76,6 @@ class _Seat:
         """Run tasks for ever."""
         while True:
             self.say(self.run(self.tasks.get()))
-
-    def say(self, given: Answer) -> None:
-        """Send an answer."""
-        assert callable(self.answer)
-        self.answer(given)
 
     def run(self, task: Task) -> Answer:
         """Run this rank's part of a test, and close what it has opened."""

@@ -72,7 +72,7 @@ class World:
 
     def run(self, function: str, arguments: Mapping[str, Any], *, seed: str, limit: float) -> Verdict:
         """Run one test on all ranks. What is left of a world that `broken` says is so only serves to be closed."""
-        task = Task(next(self._numbers), function, arguments, seed, limit)
+        task = Task(next(self._numbers), function, arguments, seed)
         answers: list[Answer | None] = [None] * self.place.size
         for connection in self._connections:
             try:

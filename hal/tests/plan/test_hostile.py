@@ -69,24 +69,8 @@ def test_what_is_valid_and_large_is_read(command, tmp_path):
     assert {kind for kind, _ in found.values()} == {"read"}
 
 
-# Where a large plan still takes three seconds or longer, or more memory than is given here.
-OUT_OF_HAND = {
-    ("verify", "65536 slots"),
-    ("verify", "a million chunks"),
-    ("verify", "60000 ranks that do nothing"),
-    ("draw", "a million chunks"),
-    ("draw", "60000 ranks that do nothing"),
-}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["verify", "simulate", "draw"])
 def test_what_is_valid_and_large_gets_an_answer(command, tmp_path):
-    late = []
     for name, (kind, message) in run(command, hostile.VALID, tmp_path, seconds=3 * SECONDS).items():
-        if (command, name) in OUT_OF_HAND and kind in ("too slow", "too much memory"):
-            late.append(f"{command} of {name}: {kind}")
-        else:
-            assert kind in ("read", "verdict", "error"), (name, message)
-    if late:
-        pytest.xfail("; ".join(late))
+        assert kind in ("read", "verdict", "error"), (name, message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,4 +79,3 @@ def test_an_argument_is_the_strongest(rank: Rank) -> None:
             expect.equal(loaded.origin(dotted).kind, "argument", f"where {dotted} comes from")
             section = loaded.section(rank.backend.name)
             expect.equal(getattr(section, key.field.name), value, f"{dotted} in the section that the backend gets")
-    expect.true(os.getcwd(), "there is a working directory")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hal.interface.dtypes import DType, ReduceOp
+from hal.plan.ends import End
 from hal.plan.model import (
     Acquire,
     Barrier,
@@ -30,9 +31,6 @@ from hal.reference.deadlock import Stall
 from hal.reference.memory import PACKET_DATA, Bytes, Memory, Place
 from hal.reference.operands import Operands, Transfer, Window
 from hal.reference.task import ANY_TIME, Pause, Steps
-
-End = tuple[int, int]
-"""One end of a channel: the rank, and the number of the channel there."""
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from functools import partial
 
 from hal.interface.errors import UsageError
-from hal.plan.model import BufferKind, ChannelKind, Plan
+from hal.plan.model import BufferKind, ChannelKind
 from hal.reference.deadlock import Deadlock
-from hal.reference.launch import Call, End, Launch
+from hal.reference.launch import Call, Launch
 from hal.reference.memory import Bytes
 from hal.reference.schedule import Choose
 from hal.reference.task import Pause, Steps, Task
@@ -17,20 +16,6 @@ from hal.reference.task import Pause, Steps, Task
 def run_launches(call: Call, launches: int, choose: Choose) -> list[list[Bytes]]:
     """Run launches back to back; returns each rank's output after each launch, as it was when the rank was done."""
     return _Machine(call, launches).run(choose)
-
-
-def channel_ends(plan: Plan) -> dict[End, End]:
-    """For each end of a memory or port channel the other: the k-th of a kind from r to p is the k-th from p to r."""
-    ends: defaultdict[tuple[ChannelKind, int, int], list[End]] = defaultdict(list)
-    for number, rank in enumerate(plan.ranks):
-        for index, channel in enumerate(rank.channels):
-            if channel.kind is not ChannelKind.SWITCH:
-                ends[channel.kind, number, channel.peer].append((number, index))
-    return {
-        own: other
-        for (kind, rank_number, peer), own_ends in ends.items()
-        for own, other in zip(own_ends, ends[kind, peer, rank_number], strict=True)
-    }
 
 
 class _Machine:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.errors import UsageError
 from hal.plan.collective import Collective
+from hal.plan.ends import other_ends
 from hal.plan.layout import Layout
 from hal.plan.model import BufferKind, Move, Plan
 from hal.plan.text import numbered
 from hal.plan.validate import validate
 from hal.reference.launch import Call
-from hal.reference.machine import channel_ends, run_launches
+from hal.reference.machine import run_launches
 from hal.reference.memory import Memory, needed
 from hal.reference.operands import Operands
 from hal.reference.schedule import Schedule, chooser
@@ -84,7 +85,7 @@ def run(
         _check_in_place(plan)
     memory = Memory(plan, layout, inputs, shared)
     chance = random.Random(schedule if isinstance(schedule, int) else 0)
-    call = Call(plan, Operands(plan, layout), memory, dtype, reduction, max_pieces, chance, channel_ends(plan))
+    call = Call(plan, Operands(plan, layout), memory, dtype, reduction, max_pieces, chance, other_ends(plan))
     made = run_launches(call, launches, chooser(schedule))
     every = [[output.view(dtype.numpy) for output in outputs] for outputs in made]
     ranks = range(plan.size)

@@ -81,14 +81,23 @@ class Diagram:
     """By the unit of the plan's loops, how many pieces they run; None where the size of the call is not given."""
 
 
+MOST_RANKS = 4096
+MOST_CHUNKS = 1 << 19
+"""Of all buffers of all ranks together."""
+
+
 def steps_of(plan: Plan, layout: Layout | None = None) -> Diagram:
     """The diagram of a plan, for a call of this layout where one is given.
 
     Arrows are the operands of moves that lie in other ranks' memory, one for each other member where it is the memory
     of a switch group, and posts. Where a plan has none, signals take their place. `PlanError` for a plan that is
-    malformed or that does not come to its end.
+    malformed, that does not come to its end, or that is too large to be looked at.
     """
     validate(plan)
+    chunks = sum(rank.input_chunks + rank.output_chunks + rank.scratch_chunks for rank in plan.ranks)
+    for what, found, most in (("ranks", plan.size, MOST_RANKS), ("chunks", chunks, MOST_CHUNKS)):
+        if found > most:
+            raise PlanError(f"plan {plan.name!r} has {found} {what}, and no more than {most} can be drawn")
     walk = _Walk(plan, layout, signals=False)
     walk.run()
     if not walk.arrows:

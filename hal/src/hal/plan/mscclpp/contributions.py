@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hal.interface.dtypes import ReduceOp
 from hal.plan.collective import Collective
+from hal.plan.ends import other_ends
 from hal.plan.model import (
     Acquire,
     Barrier,
     BufferKind,
-    ChannelKind,
     Instruction,
     Loop,
     Move,
@@ -116,7 +115,7 @@ class _Walk:
         self.chance = chance
         self.signals: Counter[tuple[int, int]] = Counter()
         self.waits: Counter[tuple[int, int]] = Counter()
-        self.ends = _ends(plan)
+        self.ends = other_ends(plan)
         self.semaphores = [list(rank.semaphores) for rank in plan.ranks]
         self.arrivals: Counter[tuple[int, int]] = Counter()
         self.completing: dict[Place, bool] = {}
@@ -274,20 +273,6 @@ class _Walk:
 def _noise(chance: np.random.Generator, size: int) -> Units:
     made: Units = chance.integers(0, 1 << 64, size, np.uint64)
     return made
-
-
-def _ends(plan: Plan) -> dict[tuple[int, int], tuple[int, int]]:
-    """For each end of a memory or port channel the other."""
-    ends: defaultdict[Any, list[tuple[int, int]]] = defaultdict(list)
-    for number, rank in enumerate(plan.ranks):
-        for index, channel in enumerate(rank.channels):
-            if channel.kind is not ChannelKind.SWITCH:
-                ends[channel.kind, number, channel.peer].append((number, index))
-    return {
-        own: other
-        for (kind, number, peer), owners in ends.items()
-        for own, other in zip(owners, ends[kind, peer, number], strict=True)
-    }
 
 
 def reduces(plan: Plan) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from hal.interface.errors import PlanError, UsageError
+from hal.plan.ends import other_ends
 from hal.plan.layout import Layout
 from hal.plan.model import (
     Acquire,
@@ -32,7 +33,6 @@ from hal.plan.model import (
     Wait,
 )
 from hal.plan.simulate.topology import Route, Topology
-from hal.reference.machine import channel_ends
 
 Op: TypeAlias = tuple[Any, ...]
 """An opcode and its operands, see `Opcodes`; equal ones are the same object."""
@@ -126,7 +126,7 @@ class _Compiler:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.topology = program.topology
-        self.ends = channel_ends(program.plan)
+        self.ends = other_ends(program.plan)
         self.longest: dict[int, int] = {}
         self.numbers: dict[tuple[object, ...], int] = {}
         self.ops: dict[Op, Op] = {}

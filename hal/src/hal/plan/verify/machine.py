@@ -22,15 +22,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hal.plan.ends import End
 from hal.plan.findings import Code, Finding
 from hal.plan.model import Acquire, Barrier, Flush, Move, Post, Release, Signal, Wait
 from hal.plan.verify.locks import locks
 from hal.plan.verify.memory import Access, Clock, Memory
 from hal.plan.verify.steps import PACKETS, Block, Operand, Program, Step, Transfer, at_piece, walk
 from hal.plan.verify.tokens import Doubts, Key, Snapshot, Tokens
-
-End = tuple[int, int]
-"""One end of a channel: the rank, and the number of the channel there."""
 
 
 @dataclass

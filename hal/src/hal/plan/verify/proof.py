@@ -7,20 +7,18 @@ from collections.abc import Iterator
 from hal.plan.codec import digest
 from hal.plan.findings import Code, Finding, Report, distinct
 from hal.plan.layout import Layout
-from hal.plan.lower import loop_pieces, walk
+from hal.plan.lower import walk
 from hal.plan.model import BufferKind, Instruction, Move, Plan, Post, RankPlan, Span
 from hal.plan.validate import malformations
+from hal.plan.verify.bounds import too_large, too_long
 from hal.plan.verify.deadlock import explain
 from hal.plan.verify.goal import check_barrier, check_results
 from hal.plan.verify.layouts import MOST_LAYOUTS, representative
 from hal.plan.verify.limits import Limits, exceeded
 from hal.plan.verify.machine import Machine
 from hal.plan.verify.memory import Memory
-from hal.plan.verify.steps import Program, static_steps
+from hal.plan.verify.steps import Program
 from hal.plan.verify.tokens import Doubts
-
-MOST_STEPS = 50_000_000
-"""Operands and signals that are examined at most, in one layout."""
 
 
 def verify(plan: Plan, *, limits: Limits | None = None) -> Report:
@@ -34,9 +32,9 @@ def verify(plan: Plan, *, limits: Limits | None = None) -> Report:
     Never raises for a plan that is wrong. Time and memory grow with the instructions (each piece of a loop counted)
     times the number of blocks of all ranks.
     """
-    malformed = malformations(plan)
-    if malformed:
-        return Report(plan.name, plan.size, "", tuple(malformed))
+    refused = malformations(plan) or list(too_large(plan))
+    if refused:
+        return Report(plan.name, plan.size, "", tuple(refused))
     name = digest(plan)
     findings = list(exceeded(plan, limits or Limits()))
     if plan.aliased and not _is_shareable(plan):
@@ -53,10 +51,9 @@ def verify(plan: Plan, *, limits: Limits | None = None) -> Report:
         message = f"parts of moves are cut in more than {MOST_LAYOUTS} different ways, which depend on the count"
         findings.append(Finding(Code.TOO_LARGE, message))
         layouts = []
-    size = max((static_steps(plan, loop_pieces(plan, layout)) for layout in layouts), default=0)
-    if size > MOST_STEPS:
-        message = f"the plan takes {size} steps, and no more than {MOST_STEPS} are examined"
-        findings.append(Finding(Code.TOO_LARGE, message))
+    beyond = list(too_long(plan, layouts))
+    if beyond:
+        findings += beyond
         layouts = []
     sharings = _sharings(plan)
     for layout in layouts:

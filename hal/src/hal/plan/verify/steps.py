@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hal.interface.errors import PlanError
+from hal.plan.ends import other_ends
 from hal.plan.findings import Where
 from hal.plan.layout import Layout
 from hal.plan.lower import loop_pieces
-from hal.plan.model import BufferKind, ChannelKind, Instruction, Loop, Move, Plan, Post, Span
+from hal.plan.model import BufferKind, Instruction, Loop, Move, Plan, Post, Span
 from hal.plan.text import Path, describe
 from hal.plan.verify.value import CALL
 
@@ -75,7 +75,7 @@ class Program:
             for number, instructions in enumerate(part.blocks):
                 self.blocks.append(self._block(rank, number, instructions))
         self.first_block.append(len(self.blocks))
-        self.others = _channel_ends(plan)
+        self.others = other_ends(plan)
 
     def blocks_of(self, rank: int) -> range:
         """The numbers of a rank's blocks among all."""
@@ -187,39 +187,6 @@ def at_piece(transfer: Transfer, loop: Loop | None, piece: int) -> tuple[list[Op
         return [(buffer, offset + (slot if buffer & 3 >= SCRATCH else ahead)) for buffer, offset in operands]
 
     return moved(transfer.sources), moved(transfer.targets), length
-
-
-def static_steps(plan: Plan, pieces: dict[int, int]) -> int:
-    """How many instructions run, each piece of a loop counted, and each channel of a signal or wait and operand."""
-    total = 0
-    for rank in plan.ranks:
-        for block in rank.blocks:
-            for instruction in block:
-                if isinstance(instruction, Loop):
-                    total += pieces[instruction.unit] * sum(map(_weight, instruction.body))
-                else:
-                    total += _weight(instruction)
-    return total
-
-
-def _weight(instruction: Instruction) -> int:
-    if isinstance(instruction, Move):
-        return len(instruction.src) + len(instruction.dst)
-    return len(getattr(instruction, "channels", ())) or 1
-
-
-def _channel_ends(plan: Plan) -> dict[tuple[int, int], tuple[int, int]]:
-    """For each end (rank, channel) of a memory or port channel the other one."""
-    ends: defaultdict[tuple[ChannelKind, int, int], list[tuple[int, int]]] = defaultdict(list)
-    for number, rank in enumerate(plan.ranks):
-        for index, channel in enumerate(rank.channels):
-            if channel.kind is not ChannelKind.SWITCH:
-                ends[channel.kind, number, channel.peer].append((number, index))
-    return {
-        own: other
-        for (kind, rank, peer), own_ends in ends.items()
-        for own, other in zip(own_ends, ends[kind, peer, rank], strict=True)
-    }
 
 
 def walk(block: Block) -> Iterator[tuple[Step, int]]:
