@@ -11,6 +11,10 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
 export PATH := $(RUN):$(PATH)
 export CXX
 
+# Tests run side by side; JOBS=0 runs them in one process, as debuggers want it.
+JOBS ?= 2
+TEST := $(RUN)/python -m pytest -q -n $(JOBS) --dist worksteal
+
 PIP := $(RUN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --quiet --constraint constraints.txt
 PACKAGES := hal backends/host collectives conformance
@@ -32,13 +36,13 @@ demo: setup  ## see it work, on this machine
 	@$(RUN)/python examples/demo.py
 
 test: setup  ## the everyday tests, a few minutes; PYTEST="-k name" adds options
-	@$(RUN)/python -m pytest -q $(PYTEST)
+	@$(TEST) $(PYTEST)
 
 test-slow: setup  ## the long tests: the whole matrix, long fuzzing, packaging
-	@$(RUN)/python -m pytest -q -m slow $(PYTEST)
+	@$(TEST) -m "slow and not exhaustive" $(PYTEST)
 
 test-exhaustive: setup  ## more of what the others sample: every algorithm in every type, long runs; not in .ci/run
-	@$(RUN)/python -m pytest -q -m exhaustive $(PYTEST)
+	@$(TEST) -m exhaustive $(PYTEST)
 
 conformance: setup  ## every clause of the specification, on the host backend; ARGS="--quick" adds arguments
 	@$(RUN)/hal conformance --backend host $(ARGS)

@@ -33,7 +33,7 @@ from .oracle import Job
 Array = NDArray[Any]
 
 PINNABLE = [a for a in provide() if a.collective not in ("barrier", "send_recv")]
-REORDERING = {"ring", "binomial_tree", "recursive_doubling", "halving_doubling"}
+REORDERING = {"ring", "binomial_tree", "recursive_doubling", "halving_doubling", "hierarchical"}
 """All others reduce in the order of the ranks, and are judged by their bits."""
 FEW_RANKS = [3, 4]
 SCRATCH = "64M"

@@ -103,7 +103,14 @@ def test_ranks_that_end_after_their_last_call_disturb_nobody() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_busy_machine")
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", ["one_phase", "all_pairs_ll", "ring", "two_phase_mapped", "barrier"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "one_phase",
+        "barrier",
+        *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in ("all_pairs_ll", "ring", "two_phase_mapped")),
+    ],
+)
 def test_ranks_that_end_after_their_last_call_disturb_nobody_on_a_busy_machine(kind: str) -> None:
     for size in (2, 3, 4, 8):
         for calls in (1, 2, 5):
