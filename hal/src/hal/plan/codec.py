@@ -106,21 +106,28 @@ def encode(plan: Plan) -> dict[str, Any]:
 
 
 def _encoded(value: Any) -> Any:
+    if value is None or type(value) in (bool, int, str):
+        return value
     if isinstance(value, ReduceOp):
         return value.label
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, tuple):
         return [_encoded(item) for item in value]
-    if not dataclasses.is_dataclass(value):
-        return value
     kind = _NAMES.get(type(value))
     fields = {} if kind is None else {"do": kind}
-    for field in _json_fields(type(value)):
-        item = getattr(value, field.name)
-        if field.default is dataclasses.MISSING or item != field.default:
-            fields[field.name] = _encoded(item)
+    known = _DEFAULTS.get(type(value))
+    if known is None:
+        known = _DEFAULTS[type(value)] = [(field.name, field.default) for field in _json_fields(type(value))]
+    for name, default in known:
+        item = getattr(value, name)
+        if default is dataclasses.MISSING or item != default:
+            fields[name] = _encoded(item)
     return fields
+
+
+_DEFAULTS: dict[type[Any], list[tuple[str, Any]]] = {}
+"""The names and defaults of the JSON fields of each class that was encoded."""
 
 
 def _json_fields(cls: type[Any]) -> list[dataclasses.Field[Any]]:

@@ -19,6 +19,8 @@ Clock = NDArray[np.int32]
 
 NAMES = {INPUT: "input", OUTPUT: "output", SCRATCH: "scratch", PACKETS: "packets in scratch"}
 
+FORMS = (SCRATCH, PACKETS)
+
 MOST_FINDINGS = 100
 
 
@@ -52,14 +54,20 @@ class Memory:
         for rank, part in enumerate(plan.ranks):
             inputs, outputs = needed(layout.inputs[rank]), needed(layout.outputs[rank])
             places = _places(rank, plan.split, layout.inputs[rank], layout.outputs[rank]) if in_place else None
+            cuts = [offset for offset, _ in layout.inputs[rank]], [offset for offset, _ in layout.outputs[rank]]
             if places is None:
-                data = [(Shadow(inputs), 0), (Shadow(outputs), 0)]
+                data = [(Shadow(inputs, cuts[0]), 0), (Shadow(outputs, cuts[1]), 0)]
             else:
-                both = Shadow(max(places[0] + inputs, places[1] + outputs))
+                moved = [place + cut for place, part_cuts in zip(places, cuts, strict=True) for cut in part_cuts]
+                both = Shadow(max(places[0] + inputs, places[1] + outputs), moved)
                 data = [(both, places[0]), (both, places[1])]
+            first = data[INPUT][1]
+            if inputs:
+                for segment in data[INPUT][0].cover(first, first + inputs):
+                    segment.value = contribution(rank, segment.start - first)
             size = part.scratch_chunks * layout.scratch_chunk
-            data[INPUT][0].fill(data[INPUT][1], data[INPUT][1] + inputs, contribution(rank, 0))
-            self.table += [*data, (Shadow(size), 0), (Shadow(size), 0)]
+            chunks = range(0, size, layout.scratch_chunk or 1)
+            self.table += [*data, *((Shadow(size, chunks if form in program.forms else ()), 0) for form in FORMS)]
 
     @property
     def sharing(self) -> str:
@@ -214,6 +222,8 @@ class Memory:
             shadow, shift = self.table[operand[0]]
             return id(shadow), operand[1] + shift
 
+        if len({id(self.table[o[0]][0]) for o in (*sources, *targets)}) == len(sources) + len(targets):
+            return
         written = [span(target) for target in targets]
         for index, (shadow, start) in enumerate(written):
             others = [span(source) for source in sources if span(source) != (shadow, start)]

@@ -8,6 +8,7 @@ FastTrack, Flanagan and Freund 2009, with all readers kept).
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 
 from hal.plan.verify.value import Value, shifted
 
@@ -37,19 +38,13 @@ class Segment:
 
 
 class Shadow:
-    """The shadow of one buffer of one rank."""
+    """The shadow of one buffer of one rank, cut at the given places from the beginning."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, cuts: Iterable[int] = ()) -> None:
         self.size = size
-        first = Segment(0, size, None)
-        self._starts = [0]
-        self._at = {0: first}
-
-    def fill(self, start: int, end: int, value: Value) -> None:
-        """Let a range hold a value from before the launch."""
-        if start < end:
-            for segment in self.cover(start, end):
-                segment.value = shifted(value, segment.start - start) if segment.start > start else value
+        self._starts = sorted({0, *(cut for cut in cuts if 0 < cut < size)})
+        ends = [*self._starts[1:], size]
+        self._at = {start: Segment(start, end, None) for start, end in zip(self._starts, ends, strict=True)}
 
     def segments(self) -> list[Segment]:
         """All segments in order."""
@@ -78,9 +73,11 @@ class Shadow:
         if first.value is not None:
             second.value = shifted(first.value, place - first.start)
         second.writer, second.epoch, second.step = first.writer, first.epoch, first.step
-        second.reads = dict(first.reads)
-        ahead = place - first.start
-        second.past = frozenset((step, memory, start + ahead) for step, memory, start in first.past)
+        if first.reads:
+            second.reads = dict(first.reads)
+        if first.past:
+            ahead = place - first.start
+            second.past = frozenset((step, memory, start + ahead) for step, memory, start in first.past)
         first.end = place
         self._starts.insert(index, place)
         self._at[place] = second

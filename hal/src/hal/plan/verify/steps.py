@@ -69,6 +69,8 @@ class Program:
         self.steps: list[Step] = []
         self.blocks: list[Block] = []
         self.problems: list[tuple[Step, str]] = []
+        self.forms: set[int] = set()
+        """In which forms scratch is used: plain, in packets."""
         self.first_block: list[int] = []
         for rank, part in enumerate(plan.ranks):
             self.first_block.append(len(self.blocks))
@@ -144,6 +146,7 @@ class Program:
             if used > span.size and self.plan.scratch_chunk_bytes is None:
                 raise PlanError(f"{used} chunks of data do not fit into {span.size} of scratch at every count")
             kind = PACKETS if span.packet else SCRATCH
+            self.forms.add(kind)
             return 4 * owner + kind, self.layout.scratch_chunk * span.index + skipped
 
         return Transfer([place(*s) for s in sources], [place(*t) for t in targets], length, op, final)
