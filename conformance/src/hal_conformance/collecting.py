@@ -12,6 +12,7 @@ from hal_conformance.clauses import clauses
 from hal_conformance.settings import DEFAULT_LIMIT, Settings
 
 FORMS = ("processes", "threads")
+MOST_THREADS = 4
 
 
 def is_ours(item: pytest.Item) -> bool:
@@ -62,6 +63,11 @@ def check_clauses(items: Iterable[pytest.Item], *, complete: bool) -> None:
         raise pytest.UsageError(f"testable MUST clauses without a test: {', '.join(missing)}")
 
 
+def _as_threads(size: int, settings: Settings) -> bool:
+    """Whether groups of this size run as threads too: larger ones only where their size was asked for."""
+    return size > 1 and (size <= MOST_THREADS or settings.ranks_given)
+
+
 def rank_parameters(item: pytest.Item, settings: Settings) -> list[Any]:
     """The sizes and forms that a test runs on, each as (size, threads) with an id."""
     mark = item.get_closest_marker("ranks")
@@ -80,7 +86,7 @@ def rank_parameters(item: pytest.Item, settings: Settings) -> list[Any]:
                 sizes = (least,)
         case _:
             raise pytest.UsageError(f"{item.nodeid}: ranks are one, pair or group, not {which!r}")
-    worlds = [(size, form) for size in sizes for form in forms if size > 1 or form == FORMS[0]]
+    worlds = [(size, form) for size in sizes for form in forms if form == FORMS[0] or _as_threads(size, settings)]
     return [
         pytest.param((size, form == "threads"), id=f"{size}-{form}" if size > 1 else str(size)) for size, form in worlds
     ]
