@@ -65,7 +65,7 @@ def test_so_does_every_command(command, tmp_path):
 
 @pytest.mark.parametrize("command", ["load", pytest.param("show", marks=pytest.mark.slow)])
 def test_what_is_valid_and_large_is_read(command, tmp_path):
-    found = run(command, hostile.VALID, tmp_path)
+    found = run(command, hostile.VALID, tmp_path, seconds=3 * SECONDS)
     assert {kind for kind, _ in found.values()} == {"read"}
 
 

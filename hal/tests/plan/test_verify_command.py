@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import hal.cli
 from hal.cli import plan as command
 from hal.cli.group import HalGroup
 from hal.plan import PlanBuilder, save

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hal.cli import doctor, info, plan, plan_draw, plan_import, plan_simulate, run
+from hal.cli import doctor, info, plan, plan_draw, plan_import, plan_simulate, plan_verify, run
 from hal.cli.group import HalGroup
 from hal.cli.state import State
 
@@ -48,6 +48,7 @@ plan.register(app)
 plan_draw.register()
 plan_import.register()
 plan_simulate.register()
+plan_verify.register()
 
 
 def main() -> None:

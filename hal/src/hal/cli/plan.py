@@ -35,8 +35,6 @@ plans = typer.Typer(name="plan", help="List, show and check plans.", no_args_is_
 
 def register(app: typer.Typer) -> None:
     """Add `hal plan` to `app`."""
-    from hal.cli import plan_verify  # noqa: F401 -- importing it adds its command to `plans`
-
     app.add_typer(plans)
 
 

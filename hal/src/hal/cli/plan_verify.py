@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from hal.plan.verify import Limits
 
 
-@plans.command("verify")
+def register() -> None:
+    """Add `hal plan verify`."""
+    plans.command("verify")(verify_plans)
+
+
 def verify_plans(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Plans as JSON.")],
     limit: Annotated[

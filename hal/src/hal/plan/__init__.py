@@ -5,8 +5,9 @@ Write one with `PlanBuilder`, keep it with `dumps` / `loads`, run it anywhere: `
 """
 
 from hal.plan.builder import BlockBuilder, BufferBuilder, Chunks, PlanBuilder, RankBuilder
-from hal.plan.codec import digest, dumps, encode, load, loads, save
+from hal.plan.codec import digest, dumps, encode, loads
 from hal.plan.collective import Collective
+from hal.plan.files import load, read_file, save
 from hal.plan.layout import Layout
 from hal.plan.lower import Program, lower
 from hal.plan.model import (
@@ -28,7 +29,7 @@ from hal.plan.model import (
     Sync,
     Wait,
 )
-from hal.plan.mscclpp import Imported, ImportOptions, import_mscclpp, read_file
+from hal.plan.mscclpp import Imported, ImportOptions, import_mscclpp
 from hal.plan.text import describe, instruction_at, show
 from hal.plan.validate import validate
 

@@ -11,10 +11,8 @@ import dataclasses
 import enum
 import hashlib
 import json
-import logging
 import types
 import typing
-from pathlib import Path
 from typing import Any
 
 from hal.interface.dtypes import ReduceOp
@@ -37,8 +35,6 @@ from hal.plan.model import SCHEMA_VERSION, BufferKind, ChannelKind, Instruction,
 from hal.plan.validate import validate
 
 SCHEMA_NAME = "hal-plan"
-_log = logging.getLogger("hal.plan")
-
 INSTRUCTIONS: dict[str, type[Any]] = {cls.__name__.lower(): cls for cls in typing.get_args(Instruction)}
 """The instructions by the name that `do` gives."""
 _NAMES = {cls: name for name, cls in INSTRUCTIONS.items()}
@@ -62,24 +58,6 @@ def loads(text: str | bytes) -> Plan:
         return plan_of(parsed(text))
     except Problem as problem:
         raise problem.error() from None
-
-
-def save(plan: Plan, path: str | Path) -> None:
-    """Write the plan to a file."""
-    Path(path).write_text(dumps(plan), encoding="utf-8")
-
-
-def load(path: str | Path) -> Plan:
-    """The plan in a file, which may be an MSCCL++ execution plan; `PlanError` naming the file where it holds none.
-
-    What the import of a foreign plan warns of goes to the log (`hal.plan.read_file` returns it).
-    """
-    from hal.plan.mscclpp import read_file  # it reads this form too
-
-    found = read_file(path)
-    for warning in found.warnings:
-        _log.warning("%s: %s", path, warning)
-    return found.plan
 
 
 def plan_of(document: Any, *, validated: bool = True) -> Plan:

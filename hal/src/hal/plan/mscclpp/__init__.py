@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from hal.interface.errors import PlanError
-from hal.plan.codec import plan_of
 from hal.plan.document import Problem, content, parsed
 from hal.plan.model import Plan
 from hal.plan.mscclpp import schema
@@ -16,7 +15,7 @@ from hal.plan.mscclpp.options import Imported, ImportOptions
 from hal.plan.mscclpp.translation import translate
 from hal.plan.validate import malformations, validate
 
-__all__ = ["ImportOptions", "Imported", "import_mscclpp", "read_file"]
+__all__ = ["ImportOptions", "Imported", "import_mscclpp", "translated"]
 
 
 def import_mscclpp(source: str | bytes | Path, options: ImportOptions | None = None) -> Imported:
@@ -24,11 +23,17 @@ def import_mscclpp(source: str | bytes | Path, options: ImportOptions | None = N
 
     `PlanError` names the place in the document (`gpus[1].threadblocks[0].ops[3].src_buff[0].index`) where it does not
     follow the format, refers to what does not exist or needs what HAL has not; or says what `hal.plan.validate` finds
-    in the translated plan. What is refused is found in time and memory in proportion to the document.
+    in the translated plan; of a file it names the file too. What is refused is found in time and memory in proportion
+    to the document.
     """
-    if isinstance(source, Path) or (isinstance(source, str) and not _is_text(source)):
-        return read_file(source, options, foreign=True)
-    return _imported(source, options or ImportOptions(), "plan", foreign=True)
+    options = options or ImportOptions()
+    if isinstance(source, bytes) or (isinstance(source, str) and _is_text(source)):
+        return _imported(source, options, "plan")
+    text = content(source)
+    try:
+        return _imported(text, options, Path(source).name)
+    except PlanError as error:
+        raise PlanError(f"{source}: {error.message}") from None
 
 
 def _is_text(source: str) -> bool:
@@ -36,34 +41,18 @@ def _is_text(source: str) -> bool:
     return beginning in ("", "{", "[")
 
 
-def read_file(
-    path: str | Path, options: ImportOptions | None = None, *, foreign: bool = False, validated: bool = True
-) -> Imported:
-    """The plan in a file of either form, told apart by its content; `PlanError` naming the file where it has none.
-
-    With `foreign` it must be of MSCCL++. `options` mean nothing to a plan of HAL's own form. Without `validated` the
-    plan may be one that `hal.plan.validate` refuses, which is for the verifier to say.
-    """
-    found = content(path)
+def _imported(text: str | bytes, options: ImportOptions, label: str) -> Imported:
     try:
-        return _imported(found, options or ImportOptions(), Path(path).name, foreign=foreign, validated=validated)
-    except PlanError as error:
-        raise PlanError(f"{path}: {error.message}") from None
-
-
-def _imported(
-    text: str | bytes, options: ImportOptions, label: str, *, foreign: bool, validated: bool = True
-) -> Imported:
-    try:
-        document = parsed(text)
-        if not foreign and not schema.is_plan(document):
-            return Imported(plan_of(document, validated=validated))
-        return _translated(document, options, label, validated)
+        return translated(parsed(text), options, label)
     except Problem as problem:
         raise problem.error() from None
 
 
-def _translated(raw: Any, options: ImportOptions, label: str, validated: bool) -> Imported:
+def translated(raw: Any, options: ImportOptions, label: str, *, validated: bool = True) -> Imported:
+    """The plan in a document that `hal.plan.document.parsed` has read; `Problem` or `PlanError` as `import_mscclpp`.
+
+    `label` is what the instructions call the file. Without `validated` the plan may be one that is malformed.
+    """
     if type(raw) is dict and "gpus" not in raw:
         raise Problem("no MSCCL++ execution plan, which has its ranks under 'gpus'")
     document: schema.Document = schema.read(raw)
