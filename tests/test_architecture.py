@@ -142,7 +142,8 @@ def test_vendors_are_named_only_by_backends_tests_and_documentation():
     texts = {}
     for path in FILES:
         name = str(path.relative_to(ROOT))
-        if name.startswith(("backends/", "docs/", "README.md", "mkdocs.yml")) or "/tests/" in f"/{name}":
+        tools = ("pyproject.toml", "constraints.txt")  # the workspace's own: what tests are made with
+        if name.startswith(("backends/", "docs/", "README.md", "mkdocs.yml", *tools)) or "/tests/" in f"/{name}":
             continue
         text = NOT_VENDORS.sub("", path.read_text(errors="replace"))
         # an interface says what it maps to on the hardware there is: documentation, too

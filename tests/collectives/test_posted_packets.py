@@ -58,5 +58,3 @@ def test_on_the_host():
 
     for y in run_local(3, body):
         np.testing.assert_array_equal(y, np.concatenate([np.arange(64) + 1000 * rank for rank in range(3)]))
-
-

@@ -101,7 +101,9 @@ struct Float8E4M3 {
     const U16 half = single_to_half(round_mantissa<3, -6, 9>(low) * 0x1p-8f, round_mantissa<3, -6, 9>(high) * 0x1p-8f);
     const U16 magnitude = half & kNoSign;
     const U16 finite_or_nan = magnitude > kMagnitude ? U16{} + kMagnitude : magnitude;
-    return finite_or_nan << 1 | (half & kSign);
+    // what overflows is the NaN that results contain, which has no sign
+    const U16 sign = magnitude < kMagnitude ? half & kSign : U16{};
+    return finite_or_nan << 1 | sign;
   }
 };
 

@@ -1,0 +1,194 @@
+"""Packing: a lowered program as the words that the executor kernel reads.
+
+A head of `HEAD` words (version, blocks, channel slots, barriers, semaphores, flags, two reserved), the initial values
+of the semaphores, for each block where its words begin and where the last ends, and then the words of all blocks as
+`hal.plan.lower` made them. Where a proxy serves port channels, what goes through one is an instruction of its own:
+
+| opcode | words |
+|---|---|
+| POST (9) | peer, channel slot, plan channel index, signal (0/1), then those of a MOVE of one operand to one other |
+| FLUSH (10) | peer, plan channel index |
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hal.device.words import MOST_MEMBERS, MOST_SEMAPHORES, MOST_SLOTS, Reader, Step
+from hal.interface.dtypes import ReduceOp
+from hal.interface.errors import PlanError
+from hal.plan.lower import Opcode, Program
+from hal.plan.model import ChannelKind, Flush, Instruction, Post
+from hal.plan.text import numbered
+
+VERSION = 1
+HEAD = 8
+MAPS_INPUT, MAPS_OUTPUT, COUNTS_IN_BLOCKS = 1, 2, 4
+POST, FLUSH = 9, 10
+COUNTS = 512
+"""Counters of signals that a block has room for (`BlockMemory::kCounts`)."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A program for the executor kernel."""
+
+    words: NDArray[np.int64]
+    """To be copied to the device as they are."""
+    blocks: int
+    ops: frozenset[ReduceOp]
+    """The operations that its kernel must be made for (`kernel_source`); sum where it reduces nothing."""
+    input_bytes: int
+    """How far it reaches into the rank's own input, which a caller must hold, and output."""
+    output_bytes: int
+    scratch_bytes: int
+
+
+def pack(program: Program, members: int, scratch_bytes: int, *, proxy: bool = False) -> Packed:
+    """Check a program for a group of `members` with `scratch_bytes` of scratch a launch, and pack it.
+
+    With `proxy` posts go to the queue of a host proxy; else the block that posts copies by itself, as the words have
+    it. `PlanError` where the words are no program for this group, or where `proxy` cannot serve it: then pack without.
+    """
+    for what, value, most in (
+        ("ranks", members, MOST_MEMBERS),
+        ("channels for a pair of ranks", program.channel_slots, MOST_SLOTS),
+        ("semaphores", len(program.semaphores), MOST_SEMAPHORES),
+    ):
+        if value > most:
+            raise PlanError(f"plan {program.plan.name!r} has {value} {what}, the executor kernel at most {most}")
+    reader = Reader(
+        program.rank,
+        members,
+        program.channel_slots,
+        len(program.semaphores),
+        scratch_bytes,
+        program.dtype.itemsize,
+    )
+    blocks = [reader.read(number, words) for number, words in enumerate(program.blocks)]
+    counts = members * program.channel_slots <= COUNTS and _in_one_block(blocks)
+    if proxy and not counts:
+        raise PlanError(
+            f"plan {program.plan.name!r} signals or waits on one channel in several blocks, or has more than {COUNTS} "
+            "channel ends: a proxy cannot serve its port channels"
+        )
+    words = [_ProxyWords(program, b).of(steps) if proxy else _words(steps) for b, steps in enumerate(blocks)]
+    flags = MAPS_INPUT * program.maps_input | MAPS_OUTPUT * program.maps_output | COUNTS_IN_BLOCKS * counts
+    head = [VERSION, len(blocks), program.channel_slots, reader.barriers, len(program.semaphores), flags, 0, 0]
+    begin = HEAD + len(program.semaphores) + len(blocks) + 1
+    begins = [begin + sum(map(len, words[:i])) for i in range(len(words) + 1)]
+    flat = [word for block in words for word in block]
+    return Packed(
+        words=np.array([*head, *program.semaphores, *begins, *flat], np.int64),
+        blocks=len(blocks),
+        ops=frozenset(_ops(blocks)) or frozenset({ReduceOp.SUM}),
+        input_bytes=reader.input_bytes,
+        output_bytes=reader.output_bytes,
+        scratch_bytes=program.scratch_bytes,
+    )
+
+
+def _all(steps: Iterable[Step]) -> Iterable[Step]:
+    for step in steps:
+        yield step
+        yield from _all(step.body)
+
+
+def _ops(blocks: Iterable[tuple[Step, ...]]) -> Iterable[ReduceOp]:
+    for block in blocks:
+        for step in _all(block):
+            if step.opcode is Opcode.MOVE and (step.words[3] > 1 or step.words[1] > 1):
+                yield ReduceOp(step.words[0])
+
+
+def _in_one_block(blocks: Iterable[tuple[Step, ...]]) -> bool:
+    """Whether each end of a channel is signalled in one block and waited for in one, once an instruction."""
+    users: defaultdict[tuple[Opcode, int, int], set[int]] = defaultdict(set)
+    for number, block in enumerate(blocks):
+        for step in _all(block):
+            if step.opcode in (Opcode.SIGNAL, Opcode.WAIT):
+                ends = [(step.opcode, peer, slot) for peer, slot, _ in step.ends()]
+                if len(set(ends)) < len(ends):
+                    return False
+                for end in ends:
+                    users[end].add(number)
+    return all(len(used) == 1 for used in users.values())
+
+
+def _words(steps: Iterable[Step]) -> list[int]:
+    words: list[int] = []
+    for step in steps:
+        if step.opcode is Opcode.LOOP:
+            body = _words(step.body)
+            words += [*_instruction(step.opcode, step.position, *step.words[:3], len(body)), *body]
+        else:
+            words += _instruction(step.opcode, step.position, *step.words)
+    return words
+
+
+def _instruction(opcode: int, position: int, *words: int) -> list[int]:
+    return [int(opcode), 1 + len(words), position, *words]
+
+
+class _ProxyWords:
+    """The words of a block in which what uses port channels is left to a proxy.
+
+    Lowering makes a post a move and a signal. What the plan had at an instruction's position tells them apart.
+    """
+
+    def __init__(self, program: Program, block: int) -> None:
+        own = program.plan.ranks[program.rank]
+        self._rank = program.rank
+        self._plan: list[Instruction] = [instruction for _, instruction in numbered(own.blocks[block])]
+        self._channels = own.channels
+
+    def of(self, steps: Iterable[Step]) -> list[int]:
+        words: list[int] = []
+        for step in steps:
+            words += self._step(step)
+        return words
+
+    def _step(self, step: Step) -> list[int]:
+        written = self._plan[step.position]
+        if step.opcode is Opcode.LOOP:
+            body = self.of(step.body)
+            return [*_instruction(step.opcode, step.position, *step.words[:3], len(body)), *body]
+        if isinstance(written, Post):
+            return self._post(step, written)
+        if isinstance(written, Flush):
+            return self._flush(step.position, written.channel)
+        if step.opcode is Opcode.SIGNAL:
+            return self._signal(step)
+        return _instruction(step.opcode, step.position, *step.words)
+
+    def _post(self, step: Step, post: Post) -> list[int]:
+        peer = self._channels[post.channel].peer
+        words: list[int] = []
+        if step.opcode is Opcode.MOVE:
+            words = _instruction(POST, step.position, peer, 0, post.channel, 0, *step.words)
+        else:
+            words = self._signal(step)
+        last = not post.signal or step.opcode is Opcode.SIGNAL
+        return words + (self._flush(step.position, post.channel) if post.flush and last else [])
+
+    def _signal(self, step: Step) -> list[int]:
+        """Signals on port channels follow what was posted; the others are as they were."""
+        ends = list(step.ends())
+        own = [end for end in ends if self._channels[end[2]].kind is not ChannelKind.PORT]
+        nothing = (0, 1, 0, 1, 1, self._rank, 0, 0, 0, self._rank, 0, 0, 0)
+        words: list[int] = []
+        if own:
+            flat = (word for end in own for word in end)
+            words += _instruction(Opcode.SIGNAL, step.position, step.words[0], len(own), *flat)
+        for peer, slot, channel in ends:
+            if self._channels[channel].kind is ChannelKind.PORT:
+                words += _instruction(POST, step.position, peer, slot, channel, 1, *nothing)
+        return words
+
+    def _flush(self, position: int, channel: int) -> list[int]:
+        return _instruction(FLUSH, position, self._channels[channel].peer, channel)
