@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -30,8 +31,11 @@ FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCh
 
 
 @pytest.fixture(scope="module")
-def lanes() -> Lanes:
-    return Lanes(SIZE, scratch=SCRATCH)
+def lanes() -> Iterator[Lanes]:
+    made = Lanes(SIZE, scratch=SCRATCH)
+    yield made
+    # pytest keeps the object itself until after its check for shared memory that is left
+    vars(made).clear()
 
 
 def lowered() -> list[Program]:

@@ -63,6 +63,7 @@ def connect(store: Store, settings: config.Config, *, local_rank: int = 0, name:
             name=name,
             timeout=settings.timeout,
             verify=settings.verify == "always",
+            join_timeout=max(settings.timeout, settings.bootstrap.timeout),
         )
     except BaseException:
         device.close()

@@ -30,7 +30,8 @@ class Group:
 
     `rank` counts within the group, `members` are the ranks of the job in the order of the group. Made by all members
     at the same time; making one, `split` and `close` are calls that all members make alike. With `verify` every plan
-    is proven right before its first run (`hal.plan.verify`).
+    is proven right before its first run (`hal.plan.verify`). `timeout` is the deadline of its calls, in seconds, and of
+    its making too unless `join_timeout` says otherwise: processes may start later than that apart.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Group:
         name: str,
         timeout: float,
         verify: bool = True,
+        join_timeout: float | None = None,
     ) -> None:
         if store.rank not in members:
             raise UsageError(f"rank {store.rank} makes a group of ranks {members} without being one of them")
@@ -55,12 +57,14 @@ class Group:
         self.size = len(members)
         self._exchanges = itertools.count()
         self._splits = itertools.count()
+        self._patience = timeout if join_timeout is None else join_timeout
         self.executor: Executor = device.create_executor(Membership(self.rank, self.size, self.exchange, members))
+        self._patience = timeout
 
     def exchange(self, value: bytes) -> list[bytes]:
         """Give `value` to all members through the store; everybody's, in the order of the group."""
         key = f"{self.name}/{next(self._exchanges)}"
-        return self.store.all_gather(key, value, self.members, self.timeout)
+        return self.store.all_gather(key, value, self.members, self._patience)
 
     def load(
         self,
