@@ -54,6 +54,7 @@ def simulate_plan(
 ) -> None:
     """Predict how long a plan takes on a topology: time, critical path, how busy links are."""
     from hal.interface.dtypes import DType
+    from hal.plan.garbage import no_garbage_search
     from hal.plan.simulate import load_topology, simulate
     from hal.plan.timeline import to_chrome_trace
 
@@ -62,10 +63,12 @@ def simulate_plan(
     chosen = None if timeline_ranks is None else _rank_numbers(timeline_ranks)
     if chosen is not None and timeline is None:
         raise UsageError("--timeline-ranks says what --timeline writes: give that too")
-    read = _plan(plan, ranks, root)
-    # `load` has validated a file, and installed algorithms are valid: for 1,024 ranks that alone takes a minute
-    count = _count(read, nbytes, kind.itemsize)
-    prediction = simulate(read, load_topology(topology), count, kind, validate=False)
+    links = load_topology(topology)
+    with no_garbage_search():
+        read = _plan(plan, ranks, root)
+        # `load` has validated a file, and installed algorithms are valid: for 1,024 ranks that alone takes a minute
+        count = _count(read, nbytes, kind.itemsize)
+        prediction = simulate(read, links, count, kind, validate=False)
     if timeline is not None:
         trace = to_chrome_trace(prediction.timeline(chosen))
         try:

@@ -49,7 +49,7 @@ from hal.plan.model import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, unsafe_hash=True)  # a frozen one takes long to make, and large plans have millions
 class Chunks:
     """Chunks of one rank's buffer, as an operand. `.packets` is the same in packet form (scratch alone)."""
 
@@ -64,7 +64,7 @@ class Chunks:
         return PacketChunks(self.rank, self.buffer, self.index, self.size)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, unsafe_hash=True)
 class PacketChunks(Chunks):
     """Chunks of scratch in packet form."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 from collections.abc import Iterator
 
 from hal.plan.codec import digest
 from hal.plan.findings import Code, Finding, Report, distinct
+from hal.plan.garbage import no_garbage_search
 from hal.plan.layout import Layout
 from hal.plan.lower import walk
 from hal.plan.model import BufferKind, Instruction, Move, Plan, Post, RankPlan, Span
@@ -34,20 +33,8 @@ def verify(plan: Plan, *, limits: Limits | None = None) -> Report:
     Never raises for a plan that is wrong. Time and memory grow with the instructions (each piece of a loop counted)
     times the number of blocks of all ranks.
     """
-    with _no_collection():
+    with no_garbage_search():
         return _verdict(plan, limits or Limits())
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Let no garbage be looked for: what is made lasts to the end and holds no circles, and there is much of it."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _verdict(plan: Plan, limits: Limits) -> Report:
