@@ -134,8 +134,8 @@ def test_remembered_calls_hide_no_error() -> None:
                 lambda: comm.all_reduce(np.ones(16, np.float32)[::2], y),
                 lambda: comm.all_reduce(x, y, "SUMM"),
                 lambda: comm.reduce(y, root=True),
-                lambda: comm.reduce(y, root=1.0),  # type: ignore[arg-type]
-                lambda: comm.broadcast(x, root=np.float32(1)),  # type: ignore[arg-type]
+                lambda: comm.reduce(y, root=1.0),  # type: ignore[arg-type]  # wrong on purpose
+                lambda: comm.broadcast(x, root=np.float32(1)),  # type: ignore[arg-type]  # wrong on purpose
                 lambda: comm.all_gather(x, part[:16]),
                 lambda: comm.all_gather(part[:8], part),
                 lambda: comm.all_gather(part[9:17], part),

@@ -159,7 +159,7 @@ def test_bad_colors_and_keys(color: object, key: object) -> None:
     def body(comm: Communicator) -> None:
         if comm.rank == 0:
             with pytest.raises(UsageError) as caught:
-                comm.split(color, key)  # type: ignore[arg-type]
+                comm.split(color, key)  # type: ignore[arg-type]  # wrong on purpose
             assert (caught.value.rank, caught.value.operation) == (0, "split")
         group = comm.split(0)
         assert group is not None

@@ -69,7 +69,7 @@ def assert_all_stall(size: int, kind: str) -> None:
         assert len(set(reports)) == 1, reports
         lines = reports[0].splitlines()
         assert re.fullmatch(r"a deadline passed on rank \d+ while it waited for others", lines[0])
-        assert {int(re.match(r"  rank (\d+)", line)[1]) for line in lines[1:]} == set(range(size))  # type: ignore[index]
+        assert {int(re.findall(r"^  rank (\d+)", line)[0]) for line in lines[1:]} == set(range(size))
         assert lines[-1] == f"  rank {late}: has not entered this call"
     assert any(re.search(REPORTED[kind].format(late=late), report) for report in reports), reports[0]
 

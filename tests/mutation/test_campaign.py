@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from hal.plan.model import Plan
@@ -32,7 +34,7 @@ def test_every_original_is_proven(ranks: int) -> None:
 
 
 @pytest.mark.parametrize("build", EXTRA)
-def test_the_hand_written_plans_are_right(build) -> None:  # type: ignore[no-untyped-def]
+def test_the_hand_written_plans_are_right(build: Callable[[int], Plan]) -> None:
     assert broken(build(3), schedules=12) is None
 
 

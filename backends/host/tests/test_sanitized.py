@@ -24,7 +24,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The compiled program."""
     compiler = shutil.which(os.environ.get("CXX") or "c++")
     if compiler is None:
-        pytest.skip("there is no C++ compiler")
+        # the module may have been installed ready-made
+        pytest.skip("there is no C++ compiler, with which this test builds its program")
     made = tmp_path_factory.mktemp("sanitized") / "sanitized"
     sources = [Path(__file__).parent / "sanitized.cpp", *(NATIVE / f"{name}.cpp" for name in CORE)]
     # fences order only who sleeps and who wakes; what the sanitizer does not see of them it would report
@@ -42,13 +43,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("size", [2, 3, 4])
-@pytest.mark.parametrize("records", [0, 1000])
+@pytest.mark.parametrize(("size", "records"), [(2, 0), (3, 0), (4, 0), (3, 1000)])
 @pytest.mark.parametrize("name", ["one_phase", "two_phase", "all_pairs_ll", "staged", "ring", "recursive_doubling"])
 def test_all_reduce_has_no_data_race(program: Path, name: str, size: int, records: int) -> None:
     """Also where packet flags begin anew, which is after the first twenty launches; recorded and not."""
-    if records and size != 3:
-        pytest.skip("recording depends on the members' number in nothing")
     count, launches = 3000, 60
     plan = get("all_reduce", name).build(size)
     words = [size, SCRATCH, count, launches, records]

@@ -26,8 +26,8 @@ class Adapter(Protocol):
     def calls(self, collective: str, source: Array, target: Array) -> list[Call]:
         """The calls of a collective that are made in turn: one, or one for each root.
 
-        `all_reduce` and `broadcast` work in place: `source` and `target` are the same array. `NotImplementedError`
-        where the library does not have the collective.
+        `all_reduce` and `broadcast` work in place: `source` and `target` are the same array. `ValueError` where the
+        library does not have the collective.
         """
 
     def barrier(self) -> None:

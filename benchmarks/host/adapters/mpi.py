@@ -36,7 +36,7 @@ class Mpi:
                 return [(comm.Alltoall, (src, dst))]
             case "barrier":
                 return [(comm.Barrier, ())]
-        raise NotImplementedError(collective)
+        raise ValueError(f"no collective {collective!r}")
 
     def barrier(self) -> None:
         """MPI's own."""

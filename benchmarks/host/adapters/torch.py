@@ -40,7 +40,7 @@ class Gloo:
                 return [(dist.all_to_all_single, (dst, src))]
             case "barrier":
                 return [(dist.barrier, ())]
-        raise NotImplementedError(collective)
+        raise ValueError(f"no collective {collective!r}")
 
     def barrier(self) -> None:
         """gloo's own."""

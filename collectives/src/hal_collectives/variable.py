@@ -9,7 +9,7 @@ operation and root of this exchange as it does of any call.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -258,7 +258,10 @@ class _Call:
         dtype = next(b.dtype for b in (src, dst) if b is not None)
         key = np.array([n for side in (inputs, outputs) for rank in side for _, n in rank], np.int64).tobytes()
         count = max(sum(n for _, n in rank) for side in (inputs, outputs) for rank in side)
-        layout: Callable[[Plan], Layout] = lambda plan: Layout.explicit(plan, inputs, outputs, dtype.itemsize)  # noqa: E731
+
+        def layout(plan: Plan) -> Layout:
+            return Layout.explicit(plan, inputs, outputs, dtype.itemsize)
+
         executable = self.comm.calls.get_variable(self.collective, key, count, dtype, self.op, self.root, layout)
         return self.comm.launch(executable, self.collective.label, src, dst, async_op, self.timeout)
 

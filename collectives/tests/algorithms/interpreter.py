@@ -140,7 +140,7 @@ class Machine:
                     case Sync():
                         pass  # each instruction is one step, after which all threads of the block agree
                     case _:
-                        raise NotImplementedError(type(instruction).__name__)
+                        raise AssertionError(f"no built-in algorithm uses {type(instruction).__name__}")
                 yield True
             for channel in range(len(self.plan.ranks[rank].channels)):
                 sent = self.signals.get(self._counter(rank, channel, launch, False), [])

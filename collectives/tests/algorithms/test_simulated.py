@@ -9,7 +9,7 @@ import pytest
 
 from hal.interface.errors import UsageError
 from hal.plan.collective import Collective
-from hal.plan.simulate import Compute, Topology, load_topology, simulate
+from hal.plan.simulate import Compute, Prediction, Topology, load_topology, simulate
 from hal_collectives.algorithms import Algorithm, get, hierarchical, provide
 
 ALL = list(provide())
@@ -44,8 +44,8 @@ def test_one_block_for_all_that_are_alike_gives_what_all_blocks_give(chosen: Alg
             assert math.fsum(s.seconds for s in alike.critical_path) == pytest.approx(alike.time)
 
 
-def carried(prediction: object) -> dict[str, float]:
-    return {name: load.carried for load in prediction.loads for name in load.names}  # type: ignore[attr-defined]
+def carried(prediction: Prediction) -> dict[str, float]:
+    return {name: load.carried for load in prediction.loads for name in load.names}
 
 
 def test_a_ring_of_many_ranks_is_one_rank() -> None:

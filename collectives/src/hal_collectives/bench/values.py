@@ -145,7 +145,7 @@ class Values:
 
 
 def _finfo(dtype: DType) -> Any:
-    return ml_dtypes.finfo(dtype.numpy)  # type: ignore[no-untyped-call]
+    return ml_dtypes.finfo(dtype.numpy)  # type: ignore[no-untyped-call]  # it has no types
 
 
 def _integer_room(dtype: DType) -> int:

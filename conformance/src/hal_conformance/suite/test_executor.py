@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -145,8 +146,9 @@ def test_pairs_that_there_are_not(rank: Rank) -> None:
     if rank.size > 2:
         wrong.append((rank.others[0], rank.others[1]))
     for sender, receiver in wrong:
-        pair_of = lambda s=sender, r=receiver: rank.executor.pair(s, r)  # noqa: E731
-        expect.raises(UsageError, pair_of, f"the pair from {sender} to {receiver}")
+        expect.raises(
+            UsageError, partial(rank.executor.pair, sender, receiver), f"the pair from {sender} to {receiver}"
+        )
     _all_reduce(rank, rank.group, what=" after pairs that were refused")
 
 

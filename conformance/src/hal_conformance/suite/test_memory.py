@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import threading
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_no_bytes_are_refused(rank: Rank, nbytes: int) -> None:
 def test_more_than_there_is(rank: Rank) -> None:
     device = rank.device
     for nbytes in (device.properties.memory + 1, device.properties.memory * 16, 1 << 62):
-        expect.raises(UsageError, lambda n=nbytes: device.allocate(n), f"allocating {nbytes} bytes")  # type: ignore[misc]
+        expect.raises(UsageError, partial(device.allocate, nbytes), f"allocating {nbytes} bytes")
     memory = rank.allocate(100)
     device.fill(memory.address, 9, 100)
     expect.equal(rank.read(memory), b"\t" * 100, "memory allocated after a refusal")
@@ -97,7 +98,7 @@ def test_freeing_what_is_not_there(rank: Rank) -> None:
     ordinary = np.zeros(100, np.uint8)
     for address in (memory.address + 256, int(ordinary.ctypes.data), 0, 1 << 50):
         strange = Memory(address, 100, rank.device)
-        expect.raises(UsageError, lambda m=strange: rank.device.free(m), f"freeing {address:#x}")  # type: ignore[misc]
+        expect.raises(UsageError, partial(rank.device.free, strange), f"freeing {address:#x}")
 
 
 @clause("HAL-MEM-009")
@@ -200,8 +201,8 @@ def test_negative_lengths(rank: Rank, enqueued: bool) -> None:
     memory = rank.allocate(100)
     stream = rank.stream() if enqueued else None
     for nbytes in (-1, -(1 << 40)):
-        copy = lambda n=nbytes: rank.device.copy(memory.address, memory.address + 50, n, stream)  # noqa: E731
-        fill = lambda n=nbytes: rank.device.fill(memory.address, 0, n, stream)  # noqa: E731
+        copy = partial(rank.device.copy, memory.address, memory.address + 50, nbytes, stream)
+        fill = partial(rank.device.fill, memory.address, 0, nbytes, stream)
         expect.raises(UsageError, copy, f"copying {nbytes} bytes")
         expect.raises(UsageError, fill, f"filling {nbytes} bytes")
 
@@ -298,7 +299,7 @@ def test_what_is_no_handle(rank: Rank) -> None:
     strange = [b"", b"\0", b"no handle", handle[:-1], handle + b"\0", handle[1:], handle * 2, bytes(len(handle))]
     strange += [rank.random.randbytes(rank.random.randrange(200)) for _ in range(rank.times(300, 50))]
     for data in strange:
-        expect.raises(UsageError, lambda d=data: rank.device.import_memory(d), f"importing {data!r}")  # type: ignore[misc]
+        expect.raises(UsageError, partial(rank.device.import_memory, data), f"importing {data!r}")
 
 
 @clause("HAL-MEM-026")

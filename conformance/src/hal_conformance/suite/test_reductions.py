@@ -43,7 +43,7 @@ CLAUSES = {
 
 def _info(dtype: DType) -> Any:
     """What NumPy's `finfo` says, of every float type."""
-    return ml_dtypes.finfo(dtype.numpy)  # type: ignore[no-untyped-call]
+    return ml_dtypes.finfo(dtype.numpy)  # type: ignore[no-untyped-call]  # it has no types
 
 
 @functools.cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -86,8 +88,8 @@ def test_closing(rank: Rank) -> None:
     stream.close()
     expect.equal(rank.read(memory.address, 4), b"\x08" * 4, "memory after the stream was closed")
     stream.close()
-    fill = lambda: rank.device.fill(memory.address, 0, 1, stream)  # noqa: E731
-    copy = lambda: rank.device.copy(memory.address, memory.address + 8, 1, stream)  # noqa: E731
+    fill = partial(rank.device.fill, memory.address, 0, 1, stream)
+    copy = partial(rank.device.copy, memory.address, memory.address + 8, 1, stream)
     expect.raises(UsageError, fill, "filling on a closed stream")
     expect.raises(UsageError, copy, "copying on a closed stream")
 

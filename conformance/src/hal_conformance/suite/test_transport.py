@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +53,12 @@ class Line:
             time.sleep(0)
 
 
+def _reads(counter: Any, least: int, most: int | None = None) -> bool:
+    """Whether a counter has reached a value, and has not passed another."""
+    value = int(counter[0])
+    return value >= least and (most is None or value <= most)
+
+
 @clause("HAL-TRN-001", "HAL-TRN-002", "HAL-TRN-003")
 @pair
 def test_put(rank: Rank) -> None:
@@ -91,7 +99,7 @@ def test_order(rank: Rank) -> None:
             line.connection.flush(TIMEOUT)
         else:
             counter = line.array[3904:3912].view(np.uint64)
-            line.wait_for(lambda c=counter, t=turn: int(c[0]) == t, f"message {turn} arrives")  # type: ignore[misc]
+            line.wait_for(partial(_reads, counter, turn, turn), f"message {turn} arrives")
             wanted = np.full(3904, turn % 256, np.uint8)
             expect.same_bits(line.array[:3904].copy(), wanted, f"message {turn} when its number was there")
 
@@ -110,7 +118,7 @@ def test_put_then_signal(rank: Rank) -> None:
             line.connection.flush(TIMEOUT)
         else:
             counter = line.array[4000:4008].view(np.uint64)
-            line.wait_for(lambda c=counter, t=(turn + 1) // 2: int(c[0]) >= t, f"signal {turn} arrives")  # type: ignore[misc]
+            line.wait_for(partial(_reads, counter, (turn + 1) // 2), f"signal {turn} arrives")
             wanted = np.full(3904, turn % 256, np.uint8)
             expect.same_bits(line.array[:3904].copy(), wanted, f"the message before signal {turn}")
         rank.exchange()
@@ -227,6 +235,6 @@ def test_memory_that_was_withdrawn(rank: Rank) -> None:
 def test_ranges_outside(rank: Rank) -> None:
     line = Line(rank, 4096)
     for offset, nbytes in ((0, 4097), (4096, 1), (-1, 1), (0, -1)):
-        put = lambda o=offset, n=nbytes: line.connection.put(line.key, 0, line.registration, o, n)  # noqa: E731
+        put = partial(line.connection.put, line.key, 0, line.registration, offset, nbytes)
         expect.raises(UsageError, put, f"a put of {nbytes} bytes from {offset} of 4096")
     rank.exchange()

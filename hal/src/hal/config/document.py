@@ -91,7 +91,7 @@ class _PlainLoader(yaml.SafeLoader):
         self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs leave it untyped
         if isinstance(event, yaml.AliasEvent):
             self._refuse("aliases (*name) are not allowed", event)
         if getattr(event, "tag", None) is not None:

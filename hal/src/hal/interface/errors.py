@@ -60,7 +60,7 @@ class WorldError(HalError, RuntimeError):
     """The machine, the network or another rank failed. The group it concerns cannot go on as it is."""
 
 
-class BackendUnavailable(WorldError):  # noqa: N818
+class BackendUnavailable(WorldError):  # noqa: N818 -- as above
     """A backend is installed but cannot work here; the message says what is missing and how to get it."""
 
 
@@ -68,11 +68,11 @@ class TransportError(WorldError):
     """Data could not be delivered: a connection, a registration or the rendezvous failed."""
 
 
-class PeerFailure(WorldError):  # noqa: N818
+class PeerFailure(WorldError):  # noqa: N818 -- as above
     """Another rank of the group died or left; `peer` names it."""
 
 
-class StallTimeout(WorldError, TimeoutError):  # noqa: N818
+class StallTimeout(WorldError, TimeoutError):  # noqa: N818 -- as above
     """A deadline passed while waiting for other ranks. The message is the stall report.
 
     It says for each rank and block at which instruction it stands, the channel, the peer, and the count expected and

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import stat
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Repeated:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
-    seen: set[str] = set()
-    return next(Repeated(key) for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+    counts = Counter(key for key, _ in pairs)
+    return Repeated(next(key for key, count in counts.items() if count > 1))
 
 
 def short(name: str) -> str:

@@ -24,12 +24,12 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @hookspec(firstresult=True)
-def hal_interface_version() -> str:  # type: ignore[empty-body]
+def hal_interface_version() -> str:  # type: ignore[empty-body]  # a specification
     """The version of the interface that the backend is written for, as text: "1.0". Required."""
 
 
 @hookspec(firstresult=True)
-def hal_describe() -> BackendInfo:  # type: ignore[empty-body]
+def hal_describe() -> BackendInfo:  # type: ignore[empty-body]  # a specification
     """Name, summary and facets. Required; touches no driver."""
 
 
@@ -42,7 +42,7 @@ def hal_settings() -> type | None:
 
 
 @hookspec(firstresult=True)
-def hal_probe() -> Probe:  # type: ignore[empty-body]
+def hal_probe() -> Probe:  # type: ignore[empty-body]  # a specification
     """Whether the backend works on this machine, and why not. Required.
 
     May load the driver. It does not raise: what is missing is a `Problem` with its remedy.
@@ -50,7 +50,7 @@ def hal_probe() -> Probe:  # type: ignore[empty-body]
 
 
 @hookspec(firstresult=True)
-def hal_open_device(settings: Any, index: int) -> Device:  # type: ignore[empty-body]
+def hal_open_device(settings: Any, index: int) -> Device:  # type: ignore[empty-body]  # a specification
     """Open the device at `index`, counted from 0, and give it to the caller, who closes it.
 
     Required with the facet "device". `settings` is an instance of the class that `hal_settings` returned. Raises
@@ -59,7 +59,7 @@ def hal_open_device(settings: Any, index: int) -> Device:  # type: ignore[empty-
 
 
 @hookspec(firstresult=True)
-def hal_open_transport(settings: Any) -> Transport:  # type: ignore[empty-body]
+def hal_open_transport(settings: Any) -> Transport:  # type: ignore[empty-body]  # a specification
     """Open the transport and give it to the caller, who closes it.
 
     Required with the facet "transport". `settings` is an instance of the class that `hal_settings` returned. Raises

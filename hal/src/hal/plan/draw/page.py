@@ -24,7 +24,7 @@ _GREY = "#bbbbbb"
 
 def draw_space_time(picture: SpaceTime, path: Path) -> None:
     """Write the page of a plan."""
-    from plotly import graph_objects as go  # type: ignore[import-untyped]
+    from plotly import graph_objects as go  # type: ignore[import-untyped]  # it has no types
 
     figure = go.Figure()
     figure.add_scatter(

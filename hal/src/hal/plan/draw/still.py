@@ -62,7 +62,8 @@ def draw_space_time(picture: SpaceTime, path: Path) -> None:
                 "shrinkB": 0,
             }
             made = axes.annotate("", line.end, line.start, arrowprops=arrow, zorder=3)
-            made.arrow_patch.set_gid(f"arrow-{line.step}-{line.src}-{line.dst}")  # type: ignore[union-attr]
+            assert made.arrow_patch is not None  # it has `arrowprops`
+            made.arrow_patch.set_gid(f"arrow-{line.step}-{line.src}-{line.dst}")
             if line.label:
                 box = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
                 axes.text(

@@ -62,16 +62,15 @@ def _add(made: list[Instruction], instruction: Instruction) -> None:
     last = made[-1] if made else None
     if isinstance(last, Post) and isinstance(instruction, Flush) and last.channel == instruction.channel:
         made[-1] = replace(last, flush=True)
-    elif isinstance(last, Signal) and isinstance(instruction, Signal) and _joins(last, instruction):  # noqa: SIM114
-        made[-1] = replace(last, channels=(*last.channels, *instruction.channels))
-    elif isinstance(last, Wait) and isinstance(instruction, Wait) and _joins(last, instruction):
+    elif isinstance(last, Signal | Wait) and isinstance(instruction, Signal | Wait) and _joins(last, instruction):
         made[-1] = replace(last, channels=(*last.channels, *instruction.channels))
     else:
         made.append(instruction)
 
 
 def _joins(last: Signal | Wait, instruction: Signal | Wait) -> bool:
-    return last.relaxed == instruction.relaxed and not set(last.channels) & set(instruction.channels)
+    same = type(last) is type(instruction) and last.relaxed == instruction.relaxed
+    return same and not set(last.channels) & set(instruction.channels)
 
 
 def _add_move(merger: Merger, run: list[Move], move: Move) -> None:

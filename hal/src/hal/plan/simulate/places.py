@@ -117,7 +117,7 @@ class _Sequence:
 
 
 def _kind(instruction: Instruction) -> Kind:
-    name: Kind = type(instruction).__name__.lower()  # type: ignore[assignment]
+    name: Kind = type(instruction).__name__.lower()  # type: ignore[assignment]  # the kinds are the names of the classes
     return name
 
 
