@@ -24,7 +24,7 @@ NATIVE := $(shell find backends/host/native -type f)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-exhaustive conformance check format docs conformance bench bench-host bench-simulator bench-verifier clean
+.PHONY: help setup demo test test-slow test-exhaustive check format docs conformance bench bench-host bench-simulator bench-verifier clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hal.interface.errors import PlanError, UsageError
@@ -96,6 +97,35 @@ class Layout:
         if length != sum(n for _, n in chunks[span.index : span.index + span.size]):
             raise PlanError(f"chunks {span.index} to {span.index + span.size - 1} of {span.buffer.value} do not adjoin")
         return first[0], length
+
+    def shared(self, plan: Plan, rank: int) -> Extent | None:
+        """Where the input and where the output of `rank` begin in the memory that they share in place, in bytes.
+
+        They are the same where they are equally long; else the shorter is the rank's block of the longer, as in NCCL.
+        None at a rank that has only one of them.
+        """
+        inputs, outputs = self.inputs[rank], self.outputs[rank]
+        if not inputs or not outputs:
+            return None
+        if len(inputs) == len(outputs):
+            return 0, 0
+        if len(inputs) < len(outputs):
+            return outputs[rank * plan.split][0], 0
+        return 0, inputs[rank * plan.split][0]
+
+
+def unshared(plan: Plan) -> int | None:
+    """The first rank for which `Layout.shared` is not defined, as may be in custom plans; None where it always is."""
+    for number, rank in enumerate(plan.ranks):
+        few, many = sorted((rank.input_chunks, rank.output_chunks))
+        if few and few != many and (few != plan.split or many < (number + 1) * plan.split):
+            return number
+    return None
+
+
+def needed(extents: Sequence[Extent]) -> int:
+    """The bytes of a buffer that holds these extents."""
+    return max((offset + length for offset, length in extents), default=0)
 
 
 def cut(count: int, pieces: int, align: int) -> list[Extent]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hal.plan.layout import Extent, Layout
+from hal.plan.layout import Layout, needed
 from hal.plan.model import BufferKind, Plan
 
 Bytes = NDArray[np.uint8]
@@ -37,7 +37,7 @@ class Memory:
         self._buffers: list[dict[BufferKind, Bytes]] = []
         for number, rank in enumerate(plan.ranks):
             share = _shared if in_place else _apart
-            own, output = share(number, plan.split, layout, len(self._given[number]))
+            own, output = share(number, plan, layout, len(self._given[number]))
             self._buffers.append({BufferKind.INPUT: own, BufferKind.OUTPUT: output})
             # twice, so that any chunk may be in packet form
             size = 2 * rank.scratch_chunks * layout.scratch_chunk
@@ -93,31 +93,15 @@ def _garbage(launch: int) -> int:
     return 0xA0 + launch % 16
 
 
-def needed(extents: Sequence[Extent]) -> int:
-    """The bytes of a buffer that holds these extents."""
-    return max((offset + length for offset, length in extents), default=0)
-
-
-def _apart(rank: int, split: int, layout: Layout, given: int) -> tuple[Bytes, Bytes]:
+def _apart(rank: int, plan: Plan, layout: Layout, given: int) -> tuple[Bytes, Bytes]:
     return np.empty(given, np.uint8), np.empty(needed(layout.outputs[rank]), np.uint8)
 
 
-def _shared(rank: int, split: int, layout: Layout, given: int) -> tuple[Bytes, Bytes]:
-    """Input and output that share memory: all of it where they are equally long, else the rank's block of the longer.
-
-    Where a rank has only one of them there is nothing to share.
-    """
-    inputs, outputs = layout.inputs[rank], layout.outputs[rank]
-    if not inputs or not outputs:
-        return _apart(rank, split, layout, given)
-    size = needed(outputs)
-    if len(inputs) == len(outputs):
-        both = np.empty(max(given, size), np.uint8)
-        return both[:given], both[:size]
-    if len(inputs) < len(outputs):
-        offset = outputs[rank * split][0]
-        output = np.empty(max(size, offset + given), np.uint8)
-        return output[offset : offset + given], output[:size]
-    offset = inputs[rank * split][0]
-    both = np.empty(max(given, offset + size), np.uint8)
-    return both[:given], both[offset : offset + size]
+def _shared(rank: int, plan: Plan, layout: Layout, given: int) -> tuple[Bytes, Bytes]:
+    places = layout.shared(plan, rank)
+    if places is None:
+        return _apart(rank, plan, layout, given)
+    first, output = places
+    size = needed(layout.outputs[rank])
+    both = np.empty(max(first + given, output + size), np.uint8)
+    return both[first : first + given], both[output : output + size]

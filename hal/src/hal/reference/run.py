@@ -14,13 +14,13 @@ from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.errors import UsageError
 from hal.plan.collective import Collective
 from hal.plan.ends import other_ends
-from hal.plan.layout import Layout
+from hal.plan.layout import Layout, needed, unshared
 from hal.plan.model import BufferKind, Move, Plan
 from hal.plan.text import numbered
 from hal.plan.validate import validate
 from hal.reference.launch import Call
 from hal.reference.machine import run_launches
-from hal.reference.memory import Memory, needed
+from hal.reference.memory import Memory
 from hal.reference.operands import Operands
 from hal.reference.schedule import Schedule, chooser
 
@@ -143,7 +143,6 @@ def _check_sizes(plan: Plan, inputs: Sequence[Array], layout: Layout) -> None:
 def _check_in_place(plan: Plan) -> None:
     if not plan.in_place:
         raise UsageError(f"plan {plan.name!r} is not made for output and input that share memory")
-    for number, rank in enumerate(plan.ranks):
-        few, many = sorted((rank.input_chunks, rank.output_chunks))
-        if few and few != many and (few != plan.split or many < (number + 1) * plan.split):
-            raise UsageError(f"where input and output of rank {number} would share memory is not defined")
+    number = unshared(plan)
+    if number is not None:
+        raise UsageError(f"where input and output of rank {number} would share memory is not defined")

@@ -107,15 +107,13 @@ def placed(
     need not agree on where their buffers lie.
     """
     for plan, layout in zip(plans, layouts, strict=True):
-        inputs, outputs = layout.inputs[rank], layout.outputs[rank]
-        if not plan.aliased or not inputs or not outputs:
+        places = layout.shared(plan, rank) if plan.aliased else None
+        if places is None:
             continue
-        few, many = sorted((inputs, outputs), key=len)
-        offset = many[rank * plan.split][0] if len(few) < len(many) else 0
-        if len(inputs) <= len(outputs) and all(other.in_place for other in plans):
-            return _InOutput(executable, device, offset)
-        input_at, output_at = (offset, 0) if len(inputs) < len(outputs) else (0, offset)
-        return _InRoom(executable, device, input_at, output_at)
+        within = len(layout.inputs[rank]) <= len(layout.outputs[rank])
+        if within and all(other.in_place for other in plans):
+            return _InOutput(executable, device, places[0])
+        return _InRoom(executable, device, *places)
     writes = any(_writes_input(plan) for plan in plans)
     if writes or not all(plan.in_place for plan in plans):
         return _InputApart(executable, device, writes)

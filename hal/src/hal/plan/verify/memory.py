@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hal.plan.findings import Code, Finding
-from hal.plan.layout import Extent
+from hal.plan.layout import needed
 from hal.plan.verify.shadow import NOTHING, Past, Segment, Shadow
 from hal.plan.verify.steps import INPUT, OUTPUT, PACKETS, SCRATCH, Operand, Program
 from hal.plan.verify.value import Value, combined, contribution
@@ -53,7 +53,7 @@ class Memory:
         """For each buffer (`4 * rank + kind`) its shadow, and where in it the buffer begins."""
         for rank, part in enumerate(plan.ranks):
             inputs, outputs = needed(layout.inputs[rank]), needed(layout.outputs[rank])
-            places = _places(rank, plan.split, layout.inputs[rank], layout.outputs[rank]) if in_place else None
+            places = layout.shared(plan, rank) if in_place else None
             cuts = [offset for offset, _ in layout.inputs[rank]], [offset for offset, _ in layout.outputs[rank]]
             if places is None:
                 data = [(Shadow(inputs, cuts[0]), 0), (Shadow(outputs, cuts[1]), 0)]
@@ -282,19 +282,3 @@ class Memory:
         if len(self.findings) < MOST_FINDINGS:
             where = tuple(self.program.where(step) for step in steps)
             self.findings.append(Finding(code, message, where, self.sharing))
-
-
-def needed(extents: Sequence[Extent]) -> int:
-    """The bytes of a buffer that holds these extents."""
-    return max((offset + length for offset, length in extents), default=0)
-
-
-def _places(rank: int, split: int, inputs: Sequence[Extent], outputs: Sequence[Extent]) -> tuple[int, int] | None:
-    """Where input and output begin in the memory that they share; None where one of them is missing."""
-    if not inputs or not outputs:
-        return None
-    if len(inputs) == len(outputs):
-        return 0, 0
-    if len(inputs) < len(outputs):
-        return outputs[rank * split][0], 0
-    return 0, inputs[rank * split][0]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hal.plan.codec import digest
 from hal.plan.findings import Code, Finding, Report, distinct
 from hal.plan.garbage import no_garbage_search
-from hal.plan.layout import Layout
+from hal.plan.layout import Layout, unshared
 from hal.plan.lower import walk
 from hal.plan.model import BufferKind, Instruction, Move, Plan, Post, RankPlan, Span
 from hal.plan.validate import malformations
@@ -43,7 +43,7 @@ def _verdict(plan: Plan, limits: Limits) -> Report:
         return Report(plan.name, plan.size, "", tuple(refused))
     name = digest(plan)
     findings = list(exceeded(plan, limits))
-    if plan.aliased and not _is_shareable(plan):
+    if plan.aliased and unshared(plan) is not None:
         message = (
             "where input and output share memory is not defined for ranks of such lengths, but the plan is aliased"
         )
@@ -77,16 +77,7 @@ def _sharings(plan: Plan) -> list[bool]:
     if plan.aliased:
         return [True]
     # where that is not defined, calls in place are refused
-    return [False, True] if plan.in_place and _is_shareable(plan) else [False]
-
-
-def _is_shareable(plan: Plan) -> bool:
-    """Whether it is defined where input and output lie in the memory that they share, as it is but for custom plans."""
-    for number, rank in enumerate(plan.ranks):
-        few, many = sorted((rank.input_chunks, rank.output_chunks))
-        if few and few != many and (few != plan.split or many < (number + 1) * plan.split):
-            return False
-    return True
+    return [False, True] if plan.in_place and unshared(plan) is None else [False]
 
 
 _SHARING = {False: "not in place", True: "in place"}
