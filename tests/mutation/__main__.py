@@ -1,12 +1,28 @@
-"""The mutation campaign as a command: `python -m tests.mutation [--most N] [--ranks 2,3] [--list]`."""
+"""The mutation campaign as a command: `python -m tests.mutation [--most N] [--ranks 2,3] [--jobs 2] [--list]`."""
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 
 from .campaign import NO_CATEGORY, Results, examine, table
-from .originals import RANKS, originals
+from .mutators import mutants
+from .originals import RANKS, Original, originals
+
+PART = 250
+"""Mutants that a process takes at a time, where all are examined."""
+
+Work = tuple[Original, float | None, int, int, int]
+
+
+def _parts(ranks: tuple[int, ...], most: float | None, seed: int) -> Iterator[Work]:
+    for original in originals(ranks):
+        parts = 1 if most is not None else 1 + sum(1 for _ in mutants(original.plan)) // PART
+        for part in range(parts):
+            yield original, most, seed, part, parts
 
 
 def main() -> int:
@@ -16,11 +32,16 @@ def main() -> int:
     parser.add_argument("--ranks", default=",".join(map(str, RANKS)), help="rank counts (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: %(default)s)")
     parser.add_argument("--list", action="store_true", help="list every mutant that is equivalent, with its reason")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
     chosen = parser.parse_args()
     results = Results()
-    for original in originals(tuple(int(n) for n in chosen.ranks.split(","))):
-        results.add(examine(original, chosen.most, chosen.seed))
-        print(f"\r{results.mutants.total()} mutants of {results.plans} plans", end="", file=sys.stderr, flush=True)
+    work = _parts(tuple(int(n) for n in chosen.ranks.split(",")), chosen.most, chosen.seed)
+    with ProcessPoolExecutor(chosen.jobs, multiprocessing.get_context("spawn")) as pool:
+        for found in pool.map(examine, *zip(*work, strict=True)):
+            results.add(found)
+            for problem in found.wrong:  # at once: a campaign may take hours
+                print(f"WRONG: {problem}", flush=True)
+            print(f"\r{results.mutants.total()} mutants of {results.plans} plans", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     print(table(results))
     print(
@@ -30,8 +51,6 @@ def main() -> int:
     for survivor in results.survivors:
         if chosen.list or survivor.why == NO_CATEGORY:
             print(f"- {survivor}: {survivor.why}")
-    for problem in results.wrong:
-        print(f"WRONG: {problem}")
     return 1 if results.wrong else 0
 
 

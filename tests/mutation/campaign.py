@@ -6,6 +6,8 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
+from zlib import crc32
 
 from hal.plan.findings import Code
 from hal.plan.verify import verify
@@ -30,12 +32,12 @@ MALFORMED = {Code.MALFORMED, Code.OUT_OF_BOUNDS, Code.UNMATCHED_SIGNAL, Code.UNM
 class Survivor:
     """A mutant that the verifier passes, and why it is right."""
 
-    original: Original
-    mutant: Mutant
+    name: str
+    kind: str
     why: str
 
     def __str__(self) -> str:
-        return f"{self.original.name}, {self.original.ranks} ranks: {self.mutant.kind}: {self.mutant.text}"
+        return self.name
 
 
 @dataclass
@@ -83,19 +85,26 @@ def sample(plan_mutants: Iterable[Mutant], most: float | None, seed: str) -> Ite
             yield from chance.sample(found, max(1, int(most)))
 
 
-def examine(original: Original, most: float | None = None, seed: int = 0, schedules: int = SCHEDULES) -> Results:
-    """The verdicts on an original plan and on its mutants: at most `most` of each kind."""
-    results = Results(plans=1)
-    report = verify(original.plan)
-    if not report.ok:
-        results.wrong.append(f"{original.name}, {original.ranks} ranks: right, but refused: {report}")
-    for mutant in sample(mutants(original.plan), most, f"{seed} {original.name} {original.ranks}"):
-        _examine(original, mutant, schedules, results)
+def examine(original: Original, most: float | None = None, seed: int = 0, part: int = 0, parts: int = 1) -> Results:
+    """The verdicts on an original plan and on its mutants: at most `most` of each kind.
+
+    Of `parts` parts only `part`, counted from 0; the first one looks at the original.
+    """
+    results = Results()
+    if part == 0:
+        results.plans = 1
+        report = verify(original.plan)
+        if not report.ok:
+            results.wrong.append(f"{original.name}, {original.ranks} ranks: right, but refused: {report}")
+    chosen = sample(mutants(original.plan), most, f"{seed} {original.name} {original.ranks}")
+    for mutant in islice(chosen, part, None, parts):
+        _examine(original, mutant, seed, results)
     return results
 
 
-def _examine(original: Original, mutant: Mutant, schedules: int, results: Results) -> None:
+def _examine(original: Original, mutant: Mutant, seed: int, results: Results) -> None:
     plan = mutant.make()
+    place = f"{original.name}, {original.ranks} ranks: {mutant.kind}: {mutant.text}"
     results.mutants[mutant.kind] += 1
     report = verify(plan)
     if not report.ok:
@@ -106,17 +115,16 @@ def _examine(original: Original, mutant: Mutant, schedules: int, results: Result
         if asked and original.ranks <= MOST_RANKS_OF_SECOND_OPINION:
             results.opinions += 1
             if order_is_kept(original.plan, plan):
-                place = f"{original.name}, {original.ranks} ranks: {mutant.kind}: {mutant.text}"
                 results.wrong.append(f"{place}: refused, but nothing has changed: {report.findings[0]}")
         return
     why = reason(original.plan, mutant, plan) or NO_CATEGORY
-    times = MORE_SCHEDULES if why == NO_CATEGORY else schedules
-    problem = broken(plan, times)
+    times = MORE_SCHEDULES if why == NO_CATEGORY else SCHEDULES
+    # counts and schedules of its own, so that the mutants of a plan together see them all
+    problem = broken(plan, times, seed=crc32(f"{seed} {place}".encode()))
     results.runs += times
-    survivor = Survivor(original, mutant, why)
-    results.survivors.append(survivor)
+    results.survivors.append(Survivor(place, mutant.kind, why))
     if problem:
-        results.wrong.append(f"{survivor}: passed, but goes wrong: {problem}")
+        results.wrong.append(f"{place}: passed, but goes wrong: {problem}")
 
 
 def run(plans: Iterable[Original], most: float | None = None, seed: int = 0) -> Results:
@@ -140,7 +148,7 @@ def table(results: Results) -> str:
     lines += ["", "| why the others are right | mutants | kinds |", "|---|---:|---|"]
     by_reason: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for survivor in results.survivors:
-        by_reason[survivor.why][survivor.mutant.kind] += 1
+        by_reason[survivor.why][survivor.kind] += 1
     for why, found in sorted(by_reason.items(), key=lambda entry: -entry[1].total()):
         shown = ", ".join(f"{kind} {number}" for kind, number in found.most_common())
         lines.append(f"| {why} | {found.total()} | {shown} |")

@@ -7,7 +7,7 @@ a loop for itself; for every event the set of all before it is kept whole, as th
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,8 +38,8 @@ from hal.reference.operands import Operands, Window
 
 from .oracle import data
 
-Label = tuple[int, int, int, int]
-"""Rank, block, the instruction (by identity of the original) and its piece."""
+Label = tuple[int, int, int, int, int]
+"""Rank, block, the instruction (by identity of the original), its piece, and how often it came in it before."""
 
 Range = tuple[int, int, int]
 """A buffer and its bytes [start, end)."""
@@ -78,6 +78,7 @@ class Order:
         self.operands = Operands(plan, layout)
         self.ends = other_ends(plan)
         self.events: list[Event] = []
+        self.happened: Counter[tuple[int, int, int, int]] = Counter()
         self.signals: defaultdict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
         self.waits: defaultdict[tuple[int, int], int] = defaultdict(int)
         self.released: defaultdict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
@@ -197,7 +198,10 @@ class Order:
                 for inner in each.body:
                     yield inner, piece, Window(each, piece)
 
-    def _event(self, label: Label, seen: int, passed: int) -> Event:
+    def _event(self, place: tuple[int, int, int, int], seen: int, passed: int) -> Event:
+        # one instruction may stand in a block twice
+        label = (*place, self.happened[place])
+        self.happened[place] += 1
         self.events.append(Event(len(self.events), label, seen, passed))
         return self.events[-1]
 

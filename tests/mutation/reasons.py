@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hal.interface.errors import PlanError
 from hal.plan.collective import Collective
+from hal.plan.memo import once_per_plan
 from hal.plan.model import Instruction, Loop, Move, Plan
 from hal.reference import run
 
@@ -33,10 +35,12 @@ def reason(original: Plan, mutant: Mutant, plan: Plan) -> str | None:
     if pairs:
         return NAMED_OP if len(_reductions(plan)) == 1 else None
     names = _names(original, plan)
-    verdicts = [_compare(original, plan, names, *case) for case in _cases(plan)]
-    if None in verdicts:
-        return None
-    found = max(REASONS.index(verdict) for verdict in verdicts if verdict is not None)
+    found = 0
+    for case in _cases(plan):
+        verdict = _compare(original, plan, names, *case)
+        if verdict is None:
+            return None
+        found = max(found, REASONS.index(verdict))
     return REASONS[found]
 
 
@@ -53,35 +57,64 @@ def order_is_kept(original: Plan, plan: Plan) -> bool:
 
 def _compare(original: Plan, plan: Plan, names: dict[int, int], count: int, in_place: bool) -> str | None:
     """What holds for one count and sharing."""
-    before, after = (Order(p, count, in_place, names) for p in (original, plan))
-    assert before.ordered(), "a second opinion holds the original for wrong"
+    before = _right_order(original, count, in_place)
+    after = Order(plan, count, in_place, names)
     if after.stuck or not after.ordered():
         return None
     if Collective.of(plan.collective) is Collective.BARRIER and not after.meeting():
         return None
-    if _facts(before) == _facts(after):
+    if _same_facts(before, after):
         return SAME_BYTES
     if before.sources == after.sources and before.outputs() == after.outputs():
         return SAME_READS if after.ordered(packets=False) else PACKETS_KNOW
     return _contents(original, plan, count, in_place)
 
 
-def _facts(order: Order) -> set[object]:
-    """For each event what it touches, what it reads there, and what lies before it."""
-    return {
-        (
-            event.label,
-            (*event.reads, None, *event.writes, None, *event.packets),
-            order.sources.get(event.label, ()),
-            _labels(order, event.seen),
-            _labels(order, event.passed),
-        )
-        for event in order.events
-    }
+def _right_order(original: Plan, count: int, in_place: bool) -> Order:
+    """That of the original, which all its mutants are compared with."""
+    known = _orders(original)
+    if (count, in_place) not in known:
+        order = Order(original, count, in_place, {})
+        assert order.ordered(), "a second opinion holds the original for wrong"
+        known[count, in_place] = order
+    return known[count, in_place]
 
 
-def _labels(order: Order, events: int) -> frozenset[object]:
-    return frozenset(e.label for e in order.events if events >> e.number & 1)
+@once_per_plan
+def _orders(plan: Plan) -> dict[tuple[int, bool], Order]:
+    """Those that were made, by count and sharing."""
+    return {}
+
+
+def _same_facts(before: Order, after: Order) -> bool:
+    """Whether each event touches the same bytes, reads the same there, and has the same before it."""
+    places = {event.label: event.number for event in before.events}
+    if len(places) != len(before.events) or len(before.events) != len(after.events):
+        return False
+    if any(event.label not in places for event in after.events):
+        return False
+    pairs = [(before.events[places[event.label]], event) for event in after.events]
+    for one, two in pairs:
+        if (one.reads, one.writes, one.packets) != (two.reads, two.writes, two.packets):
+            return False
+        if (one.seen.bit_count(), one.passed.bit_count()) != (two.seen.bit_count(), two.passed.bit_count()):
+            return False
+    if before.sources != after.sources:
+        return False
+    # the sets are of numbers, and the two orders number their events in their own ways
+    as_before = np.array([one.number for one, _ in pairs])
+    for field in ("seen", "passed"):
+        sets = [_members([getattr(event, field) for event in order.events]) for order in (before, after)]
+        if not np.array_equal(sets[0][np.ix_(as_before, as_before)], sets[1]):
+            return False
+    return True
+
+
+def _members(sets: list[int]) -> NDArray[np.uint8]:
+    """Sets of events as the rows of a table: 1 for each member."""
+    size = -(-len(sets) // 8)
+    rows = np.frombuffer(b"".join(each.to_bytes(size, "little") for each in sets), np.uint8).reshape(-1, size)
+    return np.unpackbits(rows, axis=1, bitorder="little")[:, : len(sets)]
 
 
 def _contents(original: Plan, plan: Plan, count: int, in_place: bool) -> str | None:

@@ -188,7 +188,12 @@ class Launch:
                 if seen < wanted:
                     yield self._stall(here, f"packets in scratch of rank {source.rank}", wanted, seen)
 
-        return Pause(lambda: next(missing(), None) is None, lambda: list(missing())) if packets else ANY_TIME
+        def all_there() -> bool:
+            # asked at every turn of any task: it words no stall
+            arrived = (self.call.memory.arrived(source, self.number, first, length) for source in packets)
+            return all(seen >= wanted for wanted, seen in arrived)
+
+        return Pause(all_there, lambda: list(missing())) if packets else ANY_TIME
 
     def _wait(self, here: Here, channels: tuple[int, ...]) -> Steps:
         wanted: dict[int, int] = {}
@@ -204,7 +209,11 @@ class Launch:
                     why = f"signals of rank {peer} on channel {channel}"
                     yield self._stall(here, why, expected, seen, channel, peer)
 
-        yield Pause(lambda: next(missing(), None) is None, lambda: list(missing()))
+        def all_there() -> bool:
+            # asked at every turn of any task: it words no stall
+            return all(self.signals[here.rank, channel] >= expected for channel, expected in wanted.items())
+
+        yield Pause(all_there, lambda: list(missing()))
 
     def _signal(self, rank: int, channel: int) -> None:
         if self.call.plan.ranks[rank].channels[channel].kind is ChannelKind.PORT:
