@@ -10,7 +10,7 @@ import pytest
 
 from hal.device import sources
 
-INTRINSICS = Path(__file__).parent / "cuda" / "intrinsics.h"
+INTRINSICS = Path(__file__).parents[2] / "backends/cuda/src/hal_cuda/include/intrinsics.h"
 DISTRIBUTIONS = ("nvidia-cuda-nvrtc-cu12", "nvidia-cuda-nvrtc")
 
 

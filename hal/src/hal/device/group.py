@@ -51,6 +51,12 @@ def control_bytes(members: int) -> int:
     return _report_at(members) + REPORT_ENTRIES * _ENTRY.size
 
 
+def failure_at(members: int, member: int) -> int:
+    """Where in a control block the word lies by which `member` says that the group has failed: launch, whom it is
+    about and `Failure`, as `abort_word` makes it, the launch from bit `PHASE_BITS` on. A host may write it, to all."""
+    return _failures_at(members) + 8 * member
+
+
 def _failures_at(members: int) -> int:
     return members * (2 * _HEADER + MOST_SLOTS * 8)
 

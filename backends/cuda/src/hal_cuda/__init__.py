@@ -1,0 +1,1 @@
+"""HAL on NVIDIA GPUs, through CuPy."""

@@ -1,0 +1,349 @@
+"""The executor: programs packed for the kernel of `hal.device`, one launch a collective."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import ctypes
+import threading
+import weakref
+from typing import Any
+
+from hal.device import ENTRY, kernel_source, pack
+from hal.device import group as shared
+from hal.device.words import MOST_MEMBERS
+from hal.interface.dtypes import ReduceOp
+from hal.interface.errors import PlanError, UsageError
+from hal.interface.executor import Call, Executable, Executor, Membership
+from hal.plan.lower import Program, walk
+from hal.plan.model import Move, Plan
+from hal.runtime.stall import Failure
+from hal_cuda import driver, report, segment
+from hal_cuda.device import CudaDevice
+from hal_cuda.lane import Failed, Lane, Layout, Peer, note_lane
+from hal_cuda.program import shared_kernel
+from hal_cuda.segment import Handle
+
+PAIR_SCRATCH = 1 << 17
+"""Scratch of a launch on a pair's lane."""
+_LONGEST_TIMEOUT = 1e9  # seconds
+_INPUT, _TIMEOUT = 6, 10
+"""Where in the kernel's arguments input and output begin, and the deadline."""
+_ENDED_BADLY = (1 << shared.FAILURE_BITS) - 1
+
+
+class CudaExecutable(Executable):
+    """A collective bound to a lane: prepared arguments, of which a call changes the buffers alone."""
+
+    def __init__(self, lane: Lane, call: Call, programs: list[Program]) -> None:
+        self._lane = lane
+        self._device = device = lane.device
+        self._operation = call.collective.label
+        self._plans = [program.plan for program in programs]
+        self._itemsize = programs[0].dtype.itemsize
+        packed = [pack(program, lane.size, lane.layout.scratch_bytes) for program in programs]
+        self._needs = (max(p.input_bytes for p in packed), max(p.output_bytes for p in packed))
+        self._blocks = max(1, *(p.blocks for p in packed))
+        ops = frozenset(op for program in programs for op in _ops(program.plan, program.op)) | {ReduceOp.SUM}
+        source = kernel_source(programs[0].dtype, ops)
+        with device.current():
+            kernel, _ = shared_kernel(device.cuda, device.index, device.capability, source, ENTRY)
+            with device.cuda.doing("asking how many blocks fit"):
+                fit = device.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
+                    kernel.handle, device.settings.threads, 0
+                )
+        self._threads = device.settings.threads
+        self._check_residency(int(fit) * device.multiprocessors)
+        self._kernel = kernel.handle
+        words = []
+        for each in packed:
+            data = each.words.tobytes()
+            words.append(device.segment.allocate(len(data)))
+            device.write(words[-1], data)
+        self._captured = False
+        self._finalizer = weakref.finalize(self, _retire, device, lane, words)
+        self._finalizer.atexit = False
+        self._arguments = (ctypes.c_uint64 * 12)(
+            lane.group, words[0], words[1] if len(words) > 1 else 0,
+            *(w & (1 << 64) - 1 for w in shared.call_key(call)),
+            0, 0, 0, 0, 0, self._blocks,
+        )  # fmt: skip
+        base = ctypes.addressof(self._arguments)
+        self._pointers = (ctypes.c_void_p * 12)(*(base + 8 * i for i in range(12)))
+        self._pointers_at = ctypes.addressof(self._pointers)
+        self._checked: tuple[int, ...] = ()
+
+    def _check_residency(self, most: int) -> None:
+        """Blocks of all ranks that are threads on this device wait for each other: all must be resident at once."""
+        lane = self._lane
+        own = lane.peers[lane.rank]
+        local = [m for m, p in enumerate(lane.peers) if (p.pid, p.start, p.uuid) == (own.pid, own.start, own.uuid)]
+        needed = sum(max(1, *(len(plan.ranks[m].blocks) for plan in self._plans)) for m in local)
+        if needed > most:
+            raise PlanError(
+                f"plan {self._plans[0].name!r} needs {needed} blocks at once for {len(local)} ranks on "
+                f"device {self._device.index}, which holds {most} of {self._threads} threads: use fewer "
+                "blocks, fewer ranks a device, or smaller blocks (cuda.threads)",
+                rank=self._world,
+            )
+
+    @property
+    def _world(self) -> int:
+        return self._lane.ranks[self._lane.rank]
+
+    def _error(self, text: str) -> UsageError:
+        return UsageError(text, rank=self._world, operation=self._operation)
+
+    def run(self, src: int, src_bytes: int, dst: int, dst_bytes: int, timeout: float) -> None:
+        """See `Executable.run`. It is not ordered with work on streams: the buffers hold what they are to hold."""
+        lane = self._lane
+        if not timeout > 0:
+            raise self._error(f"the timeout is {timeout}: a number of seconds above 0 is needed")
+        with lane.lock:
+            self._prepare(src, src_bytes, dst, dst_bytes, timeout)
+            runtime = self._device.cuda.runtime
+            with self._device.current(), self._device.cuda.doing("running a collective"):
+                runtime.streamSynchronize(lane.stream)  # what was enqueued elsewhere is ordered before it
+                before = lane.launches
+                self._launch(lane.stream)
+                lane.wait(before + 1, min(timeout, _LONGEST_TIMEOUT))
+                if lane.failed is None:
+                    runtime.streamSynchronize(lane.stream)
+            if lane.failed is None and not lane.words[1] & _ENDED_BADLY:
+                lane.failed = lane.told()  # where the others gave up before, nothing was left to wait for
+            self._raise()
+
+    def enqueue(self, src: int, src_bytes: int, dst: int, dst_bytes: int, timeout: float, stream: Any) -> None:
+        """Run it on a stream, after the work that is enqueued there; returns at once.
+
+        Executables of a group are enqueued one after the other, on whatever streams; HAL orders them. What goes wrong
+        is raised by `check`, by the next call, and by `synchronize` of a stream of this device. While the stream is
+        being captured, it becomes part of the graph, and executable and buffers have to outlive that.
+        """
+        lane, device = self._lane, self._device
+        if not timeout > 0:
+            raise self._error(f"the timeout is {timeout}: a number of seconds above 0 is needed")
+        chosen = device.stream(stream)
+        runtime, handle = device.cuda.runtime, chosen.handle
+        with lane.lock:
+            if lane.words[1] & _ENDED_BADLY or lane.failed is not None:
+                self._raise()
+            self._prepare(src, src_bytes, dst, dst_bytes, timeout)
+            with device.current(), device.cuda.doing("enqueuing a collective"):
+                if runtime.streamIsCapturing(handle):
+                    self._captured = True
+                    self._finalizer.detach()
+                    self._launch(handle)
+                    return
+                order = lane.device_order(runtime)
+                runtime.eventRecord(order, lane.stream)
+                runtime.streamWaitEvent(handle, order)
+                self._launch(handle)
+                runtime.eventRecord(order, handle)
+                runtime.streamWaitEvent(lane.stream, order)
+            chosen.checks[id(self)] = self.check
+
+    def check(self) -> None:
+        """Raise what went wrong in calls that have ended."""
+        with self._lane.lock:
+            self._raise()
+
+    def _prepare(self, src: int, src_bytes: int, dst: int, dst_bytes: int, timeout: float) -> None:
+        lane = self._lane
+        if lane.closed or (lane.parent is not None and lane.parent.closed):
+            raise self._error("this communicator is closed")
+        if lane.failed is not None:
+            self._raise()
+        called = (src, src_bytes, dst, dst_bytes, self._device.segment.freed)
+        if called != self._checked:
+            sides = (("the input", src, src_bytes, self._needs[0]), ("the output", dst, dst_bytes, self._needs[1]))
+            for what, address, nbytes, needed in sides:
+                if nbytes < needed:
+                    raise self._error(f"{what} has {nbytes} bytes, {needed} are needed")
+                try:
+                    self._device.check_buffer(what, address, nbytes, self._itemsize)
+                except UsageError as error:
+                    raise self._error(error.message) from None
+            self._checked = called
+            self._arguments[_INPUT : _INPUT + 4] = list(called[:4])
+        self._arguments[_TIMEOUT] = max(1, int(min(timeout, _LONGEST_TIMEOUT) * 1e9))
+
+    def _launch(self, stream: int) -> None:
+        self._device.cuda.driver.launchKernel(
+            self._kernel, self._blocks, 1, 1, self._threads, 1, 1, 0, stream, self._pointers_at, 0
+        )
+
+    def _raise(self) -> None:
+        """Raise what the last launch left behind, if anything."""
+        lane = self._lane
+        if lane.failed is None:
+            status = shared.status(bytes(lane.words))
+            if status.mismatch:
+                lane.words[1] = status.launch << shared.PHASE_BITS  # said once
+                raise report.disagreement(lane, status.launch)
+            if status.failure is Failure.NONE:
+                return
+            lane.failed = lane.outer or lane.told() or Failed(status.failure, status.member, status.launch)
+        raise report.failure(lane, lane.failed, self._plans[0] if len(self._plans) == 1 else None, self._operation)
+
+
+class CudaExecutor(Executor):
+    """Runs plans for one rank on one lane."""
+
+    def __init__(self, lane: Lane, group: Group | None) -> None:
+        self.lane = lane
+        self.rank = lane.rank
+        self.size = lane.size
+        self._group = group
+        self._pairs: dict[tuple[int, int], CudaExecutor] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def scratch_bytes(self) -> int:
+        """See `Executor.scratch_bytes`."""
+        return self.lane.layout.scratch_bytes
+
+    def load(self, call: Call, program: Program, mapped: Program | None = None) -> CudaExecutable:
+        """See `Executor.load`. `PlanError` where the blocks of all ranks on this device are too many for it."""
+        return CudaExecutable(self.lane, call, [program] if mapped is None else [program, mapped])
+
+    def pair(self, sender: int, receiver: int) -> CudaExecutor:
+        """See `Executor.pair`."""
+        if self._group is None:
+            raise UsageError("the executor of a pair has no pairs of its own")
+        inside = min(sender, receiver) >= 0 and max(sender, receiver) < self.size
+        if sender == receiver or self.rank not in (sender, receiver) or not inside:
+            raise UsageError(f"rank {self.rank} has no channel from rank {sender} to rank {receiver}", rank=self.rank)
+        with self._lock:
+            if self.lane.closed:
+                raise UsageError("this communicator is closed", rank=self.rank)
+            if (sender, receiver) not in self._pairs:
+                self._pairs[sender, receiver] = CudaExecutor(self._group.pair_lane(self.lane, sender, receiver), None)
+            return self._pairs[sender, receiver]
+
+    def is_mapped(self, address: int, nbytes: int) -> bool:
+        """See `Executor.is_mapped`."""
+        return self.lane.device.segment.inside(address, nbytes)
+
+    def abort(self) -> None:
+        """See `Executor.abort`."""
+        with self._lock:
+            for lane in (self.lane, *(pair.lane for pair in self._pairs.values())):
+                lane.abort()
+
+    def close(self) -> None:
+        """See `Executor.close`."""
+        with self._lock:
+            if self.lane.closed or self._group is None:
+                return
+            self._group.leave(self.lane, {ends: pair.lane for ends, pair in self._pairs.items()})
+
+
+class Group:
+    """A group's memory as one member sees it."""
+
+    def __init__(self, device: CudaDevice, membership: Membership) -> None:
+        self.device, self.rank, self.size = device, membership.rank, membership.size
+        self.ranks = membership.world_ranks
+        self.main = Layout(self.size, device.settings.scratch_size // 2 // 256 * 256)
+        self.pairs = Layout(2, PAIR_SCRATCH)
+        nbytes = self.main.nbytes + 2 * self.size * self.pairs.nbytes
+        self.block = device.segment.allocate(nbytes)
+        self.handles: list[Handle] = []
+        self.bases: list[int] = []
+        try:
+            device.clear(self.block, nbytes)
+            with device.current():
+                own = device.segment.handle(self.block, nbytes).pack()
+                self.handles = [Handle.unpack(h) for h in membership.exchange(own)]
+                if len({h.nbytes for h in self.handles}) > 1:
+                    raise UsageError("ranks differ in cuda.scratch_size")
+                for handle in self.handles:
+                    self.bases.append(segment.map_foreign(device.cuda, handle, device.index))
+            membership.exchange(b"")  # nobody goes on, and perhaps ends, before all have mapped its memory
+        except BaseException:
+            self.free()
+            raise
+
+    def lane(self) -> Lane:
+        """The lane of all members."""
+        return Lane(self.device, self.rank, [self._peer(m, 0) for m in range(self.size)], self.ranks, self.main)
+
+    def pair_peers(self, sender: int, receiver: int) -> list[Peer]:
+        """The ends of the lane from one member to another."""
+
+        def place(other: int, way: int) -> int:
+            return self.main.nbytes + (2 * other + way) * self.pairs.nbytes
+
+        return [self._peer(sender, place(receiver, 0)), self._peer(receiver, place(sender, 1))]
+
+    def pair_lane(self, lane: Lane, sender: int, receiver: int) -> Lane:
+        """The lane from one member to another."""
+        members = (sender, receiver)
+        ranks = (self.ranks[sender], self.ranks[receiver])
+        peers = self.pair_peers(sender, receiver)
+        return Lane(self.device, int(self.rank == receiver), peers, ranks, self.pairs, lane, members)
+
+    def _peer(self, member: int, offset: int) -> Peer:
+        handle, base = self.handles[member], self.bases[member]
+        return Peer(handle.pid, handle.start, handle.uuid, base + handle.offset + offset, base)
+
+    def leave(self, lane: Lane, pairs: dict[tuple[int, int], Lane]) -> None:
+        """Leave; the memory is freed once nobody uses it, at the latest with the process."""
+        for other in range(self.size):
+            for ends in ((self.rank, other), (other, self.rank)):
+                if other != self.rank and ends not in pairs:
+                    note_lane(self.device, self.pairs, self.pair_peers(*ends), int(ends[1] == self.rank), 0)
+        for each in (*pairs.values(), lane):  # that of all comes last: from then on the others may free what they have
+            each.leave()
+        _leaving.append((self, lane, list(pairs.values())))
+        sweep()
+
+    def free(self) -> None:
+        """Unmap the others' memory and free the own."""
+        with self.device.current():
+            while self.bases:
+                self.bases.pop()
+                segment.unmap_foreign(self.device.cuda, self.handles[len(self.bases)], self.device.index)
+        self.device.segment.free(self.block)
+
+
+_leaving: collections.deque[tuple[Group, Lane, list[Lane]]] = collections.deque()
+
+
+def sweep() -> None:
+    """Free the memory of groups that every member has left."""
+    for _ in range(len(_leaving)):
+        try:
+            group, lane, pairs = _leaving.popleft()
+        except IndexError:  # another thread is at it
+            return
+        if lane.deserted():
+            for each in (lane, *pairs):
+                each.release()
+            group.free()
+        else:
+            _leaving.append((group, lane, pairs))
+
+
+def connect(device: CudaDevice, membership: Membership) -> CudaExecutor:
+    """Set up a group with its other members."""
+    if membership.size > MOST_MEMBERS:
+        raise UsageError(f"a group of executor kernels has at most {MOST_MEMBERS} ranks, not {membership.size}")
+    sweep()
+    group = Group(device, membership)
+    return CudaExecutor(group.lane(), group)
+
+
+def _ops(plan: Plan, op: ReduceOp) -> set[ReduceOp]:
+    """The operations of all ranks, so that all of them use one kernel."""
+    moves = (i for rank in plan.ranks for block in rank.blocks for i in walk(block) if isinstance(i, Move))
+    return {op if move.op is None else move.op for move in moves} | {op}
+
+
+def _retire(device: CudaDevice, lane: Lane, words: list[int]) -> None:
+    """Free a program. What was enqueued with it has ended, or frees with the lane."""
+    with contextlib.suppress(KeyError, *device.cuda.errors):
+        if device.cuda.runtime.streamQuery(lane.stream) in (0, driver.INVALID_VALUE):
+            for address in words:
+                device.segment.heap.free(address - device.segment.base)

@@ -1,0 +1,1 @@
+"""The modules that hal_cuda uses."""
