@@ -17,7 +17,7 @@ TEST := $(RUN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 PIP := $(RUN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --quiet --constraint constraints.txt
-PACKAGES := hal backends/host collectives conformance
+PACKAGES := hal $(sort $(wildcard backends/*)) collectives conformance $(wildcard examples/backend-*)
 EDITABLE := $(foreach package,$(PACKAGES),--editable ./$(package))
 METADATA := pyproject.toml constraints.txt $(PACKAGES:%=%/pyproject.toml) backends/host/hatch_build.py
 NATIVE := $(shell find backends/host/native -type f)

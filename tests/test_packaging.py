@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULE = f"hal_host/_native{sysconfig.get_config_var('EXT_SUFFIX')}"
+PACKAGES = ("hal", "backends/host", "backends/cuda", "collectives", "conformance", "examples/backend-sysv")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -27,7 +28,7 @@ def wheels(tmp_path_factory):
     """A wheel of each package, made with the tools of this environment."""
     folder = tmp_path_factory.mktemp("wheels")
     pip_wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
-    run(*pip_wheel, folder, *(f"./{package}" for package in ("hal", "backends/host", "collectives", "conformance")))
+    run(*pip_wheel, folder, *(f"./{package}" for package in PACKAGES))
     return {path.name.split("-")[0]: path for path in folder.glob("*.whl")}
 
 
@@ -45,15 +46,23 @@ def test_the_host_wheel_is_tagged_for_this_python_and_platform(wheels):
     assert platform.endswith(sysconfig.get_platform().split("-", 1)[1].replace("-", "_"))
 
 
-@pytest.mark.parametrize("name", ["hal_core", "hal_collectives", "hal_conformance"])
+@pytest.mark.parametrize("name", ["hal_core", "hal_cuda", "hal_collectives", "hal_conformance", "hal_sysv"])
 def test_the_other_wheels_are_for_any_platform(wheels, name):
     assert wheels[name].stem.endswith("-py3-none-any")
+
+
+def test_device_code_is_in_the_wheels_that_compile_it(wheels):
+    for package in ("hal_cuda", "hal_sysv"):
+        assert f"{package}/include/intrinsics.h" in zipfile.ZipFile(wheels[package]).namelist()
 
 
 def test_the_conformance_wheel_holds_the_suite_and_its_clauses(wheels):
     names = zipfile.ZipFile(wheels["hal_conformance"]).namelist()
     assert {"hal_conformance/clauses.yaml", "hal_conformance/suite/pytest.ini"} <= set(names)
     assert "hal_conformance/suite/test_memory.py" in names
+    package = "hal_conformance/new_backend"
+    assert {f"{package}/primitives.yaml", f"{package}/templates/.gitignore.jinja"} <= set(names)
+    assert f"{package}/templates/src/package/device.py.jinja" in names
 
 
 def test_the_wheels_work_in_an_environment_of_their_own(wheels, tmp_path):
