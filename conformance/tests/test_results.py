@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from hal_conformance.clauses import Clause
-from hal_conformance.results import Result, Run, Subject
+from hal_conformance.results import NotRun, Result, Run, Subject, Why
+from hal_conformance.settings import Settings
 
 MUST = Clause("HAL-ABC-001", "MUST", "core", "It must.")
 SHOULD = Clause("HAL-ABC-002", "SHOULD", "device", "It should.")
@@ -16,12 +16,16 @@ CLAUSES = {one.id: one for one in (MUST, SHOULD, OTHER, OPEN)}
 SUBJECT = Subject("acme", "hal-acme", "1.0", ("device",), ("executor",), "an Acme", "hal_acme.plugin")
 
 
+SETTINGS = Settings("acme", (2,), (), 0, True, None, None, (), 60.0)
+
+
 def result(outcome: Any, *clauses: str, vacuous: bool = False) -> Result:
     return Result("memory::test_a[1]", "memory", clauses or (MUST.id,), outcome, 0.1, vacuous=vacuous)
 
 
-def run(*results: Result) -> Run:
-    return Run(SUBJECT, 0, True, (2,), results)
+def run(*results: Result, left: Why | None = None) -> Run:
+    not_run = () if left is None else (NotRun("memory::test_b[1]", "memory", (MUST.id,), left),)
+    return Run(SUBJECT, SETTINGS, results, not_run)
 
 
 def test_a_clause_holds_where_a_test_of_it_has_passed() -> None:
@@ -48,14 +52,8 @@ def test_verdicts() -> None:
     assert run().undecided(CLAUSES.values()) == [MUST.id]
 
 
-def test_the_document_holds_everything() -> None:
-    document = json.loads(run(result("pass")).to_json(CLAUSES))
-    assert document["verdict"] == "conformant"
-    assert document["clauses"] == {
-        MUST.id: "pass",
-        SHOULD.id: "not run",
-        OTHER.id: "does not apply",
-        OPEN.id: "not testable",
-    }
-    assert document["results"][0]["outcome"] == "pass"
-    assert document["subject"]["version"] == "1.0"
+def test_a_run_that_left_tests_out_is_partial() -> None:
+    assert run(result("pass"), left="quick").verdict(CLAUSES) == "conformant"
+    assert run(result("pass"), left="not chosen").verdict(CLAUSES) == "partial"
+    assert run(result("pass"), left="not reached").verdict(CLAUSES) == "partial"
+    assert run(result("fail"), left="not reached").verdict(CLAUSES) == "failed"

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import attrs
 
 from hal.interface.errors import HalError, NotSupported
+from hal_conformance import unwritten
 from hal_conformance.expect import Mismatch, Resource
 
 Outcome = Literal["pass", "fail", "not_supported", "xfail", "xpass", "resource", "timeout", "crash"]
@@ -61,6 +62,8 @@ class Answer:
 def answer_for(number: int, rank: int, error: BaseException, *, consequence: bool = False) -> Answer:
     """The answer of a rank whose part ended with `error`."""
     where = _where(error)
+    if said := unwritten.said_by(error):
+        return Answer(number, rank, "failed", what=said)
     match error:
         case Mismatch():
             return Answer(number, rank, "failed", None, error.what, error.seen, error.expected, where)

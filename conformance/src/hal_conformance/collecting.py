@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from hal_conformance import SUITE
+from hal_conformance import SUITE, known
 from hal_conformance.clauses import clauses
+from hal_conformance.results import NotRun, Why
 from hal_conformance.settings import DEFAULT_LIMIT, Settings
 
 FORMS = ("processes", "threads")
@@ -42,6 +43,22 @@ def limit_of(item: pytest.Item, settings: Settings) -> float:
     """Seconds that a test may take; those that say how long are given more or less in proportion."""
     mark = item.get_closest_marker("limit")
     return settings.limit if mark is None else settings.limit * float(mark.args[0]) / DEFAULT_LIMIT
+
+
+def without_outcome(item: pytest.Item, settings: Settings) -> NotRun:
+    """A test that has not run yet, and the reason for which this run would leave it out, or end before it."""
+    return NotRun(test_id(item), profile_of(item), tuple(clause_ids(item)), _why(item, settings))
+
+
+def _why(item: pytest.Item, settings: Settings) -> Why:
+    if settings.quick and item.get_closest_marker("full"):
+        return "quick"
+    chosen = (
+        (not settings.profiles or profile_of(item) in settings.profiles)
+        and (not settings.clauses or not set(clause_ids(item)).isdisjoint(settings.clauses))
+        and (not settings.tests or any(known.matches(pattern, test_id(item)) for pattern in settings.tests))
+    )
+    return "not reached" if chosen else "not chosen"
 
 
 def check_clauses(items: Iterable[pytest.Item], *, complete: bool) -> None:

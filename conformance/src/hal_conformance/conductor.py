@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hal.interface.errors import BackendUnavailable, UsageError
@@ -12,7 +14,8 @@ from hal_conformance.answers import Outcome
 from hal_conformance.clauses import clauses
 from hal_conformance.known import KnownFailure
 from hal_conformance.probing import module_of
-from hal_conformance.results import Result, Run, Subject
+from hal_conformance.report.environment import environment, suite
+from hal_conformance.results import NotRun, Result, Run, Subject
 from hal_conformance.settings import Settings
 from hal_conformance.world import Verdict, World, Worlds
 
@@ -20,13 +23,16 @@ PROBE_LIMIT = 120.0
 
 
 class TestFailed(Exception):  # noqa: N818 -- an outcome
-    """A test that did not pass on all ranks; the message is for people."""
+    """A test that did not pass on all ranks; the message is for people, `happened` the part of it that is not known
+    beforehand.
+    """
 
     __test__ = False
 
-    def __init__(self, outcome: Outcome, message: str, *, refused: bool = False) -> None:
+    def __init__(self, outcome: Outcome, message: str, happened: str, *, refused: bool = False) -> None:
         super().__init__(message)
         self.outcome = outcome
+        self.happened = happened
         self.refused = refused
 
 
@@ -36,7 +42,10 @@ class Conductor:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.worlds = Worlds(settings.backend, quick=settings.quick)
-        self.results: list[Result] = []
+        self._results: dict[str, Result] = {}
+        self._left_out: dict[str, NotRun] = {}
+        self._started = datetime.datetime.now(datetime.UTC)
+        self._clock = time.monotonic()
         self.known: list[KnownFailure] = []
         self._subject: Subject | None = None
 
@@ -68,14 +77,32 @@ class Conductor:
         """The entry for a test, if there is one."""
         return next((entry for entry in self.known if entry.covers(test)), None)
 
+    def expect(self, tests: Iterable[NotRun]) -> None:
+        """Know all tests of the suite, each with the reason for which it has no outcome unless it gets one."""
+        self._left_out = {one.test: one for one in tests}
+
+    @property
+    def began(self) -> bool:
+        """Whether there is anything to report."""
+        return bool(self._results)
+
     def add(self, result: Result) -> None:
-        """Keep a result."""
-        self.results.append(result)
+        """Keep a result. Of several of one test a failure stays."""
+        if (before := self._results.get(result.test)) is None or not before.failed:
+            self._results[result.test] = result
 
     def run(self) -> Run:
         """What has come of it."""
-        settings = self.settings
-        return Run(self.subject, settings.seed, settings.quick, settings.ranks, tuple(self.results))
+        return Run(
+            self.subject,
+            self.settings,
+            tuple(self._results.values()),
+            tuple(one for test, one in self._left_out.items() if test not in self._results),
+            self._started.isoformat(timespec="seconds"),
+            round(time.monotonic() - self._clock, 1),
+            environment(),
+            suite(),
+        )
 
     def close(self) -> None:
         """End all ranks."""
@@ -108,6 +135,11 @@ class Stage:
         verdict: Verdict = world.run(function, arguments, seed=self.seed, limit=self._limit)
         if verdict.outcome == "pass":
             return verdict.value
-        rerun = self._conductor.settings.rerun(self.test, self.size if self.size > 1 else None)
-        message = text.failure(verdict, self._clauses, self.size, threads=self.threads, rerun=rerun)
-        raise TestFailed(verdict.outcome, message, refused=verdict.refused)
+        happened = text.happened(verdict, self.size, threads=self.threads)
+        message = text.failure(happened, self._clauses, self.rerun)
+        raise TestFailed(verdict.outcome, message, happened, refused=verdict.refused)
+
+    @property
+    def rerun(self) -> str:
+        """The command that runs the test again."""
+        return self._conductor.settings.rerun(self.test, self.size if self.size > 1 else None)

@@ -7,12 +7,13 @@ suite's tests.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hal.interface.errors import HalError
-from hal_conformance import SUITE, known, text
+from hal_conformance import SUITE, next_step, report, text, unwritten
 from hal_conformance.answers import Outcome
 from hal_conformance.clauses import clauses
 from hal_conformance.collecting import (
@@ -23,9 +24,10 @@ from hal_conformance.collecting import (
     profile_of,
     rank_parameters,
     test_id,
+    without_outcome,
 )
 from hal_conformance.conductor import Conductor, Stage, TestFailed
-from hal_conformance.results import Result
+from hal_conformance.results import FAILURES, Result
 from hal_conformance.settings import OPTIONS, PROFILES, Settings, settings_of
 
 _SETTINGS = pytest.StashKey[Settings]()
@@ -41,8 +43,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(name, **attributes)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the suite's marks."""
+    """Declare the suite's marks, and have pytest write its report beside the suite's own."""
+    if (folder := config.getoption("--hal-report")) is not None and not config.option.xmlpath:
+        config.option.xmlpath = str(Path(folder) / report.JUNIT)
     for line in (
         "clause(id, ...): the clauses of the specification that a test decides",
         "ranks(which, least=1, forms=('processes', 'threads')): one, pair, or group: on what the test runs",
@@ -69,30 +74,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     settings = _settings(config)
     complete = {item.path for item in ours} >= set(SUITE.glob("test_*.py"))
     check_clauses(ours, complete=complete)
-    conductor = config.stash[_CONDUCTOR] = Conductor(settings)
-    try:
-        conductor.subject  # noqa: B018 -- says at once where the backend cannot be tested
-        conductor.read_known_failures([test_id(item) for item in ours] if complete else [])
-    except HalError as error:
-        conductor.close()
-        raise pytest.UsageError(str(error)) from None
-    wanted = [item for item in ours if _wanted(item, settings)]
-    left_out = [item for item in ours if item not in set(wanted)]
+    expected = {item: without_outcome(item, settings) for item in ours}
+    wanted = [item for item in ours if expected[item].why == "not reached"]
+    left_out = [item for item in ours if expected[item].why != "not reached"]
     if not wanted:
-        conductor.close()
-        raise pytest.UsageError("no test of the suite is of this profile and id")
+        raise pytest.UsageError("no test of the suite is of this profile, clause and id")
+    if not config.option.collectonly:
+        conductor = config.stash[_CONDUCTOR] = Conductor(settings)
+        conductor.expect(expected.values())
+        try:
+            conductor.subject  # noqa: B018 -- says at once where the backend cannot be tested
+            conductor.read_known_failures([test_id(item) for item in ours] if complete else [])
+        except HalError as error:
+            conductor.close()
+            raise pytest.UsageError(str(error)) from None
     order = {profile: number for number, profile in enumerate(PROFILES)}
     wanted.sort(key=lambda item: order[profile_of(item)])
+    for item in wanted:  # of which pytest makes properties in its own report
+        item.user_properties += [("profile", profile_of(item)), ("clauses", " ".join(clause_ids(item)))]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if not is_ours(item)] + wanted
-
-
-def _wanted(item: pytest.Item, settings: Settings) -> bool:
-    if settings.quick and item.get_closest_marker("full"):
-        return False
-    if settings.profiles and profile_of(item) not in settings.profiles:
-        return False
-    return not settings.tests or any(known.matches(pattern, test_id(item)) for pattern in settings.tests)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -170,7 +171,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
         failed = error
     entry = pyfuncitem.config.stash[_CONDUCTOR].known_failure(test_id(pyfuncitem))
     if failed is not None and failed.outcome == "resource":
-        pyfuncitem.stash[_ENDED] = ("resource", str(failed))
+        pyfuncitem.stash[_ENDED] = ("resource", failed.happened)
         pytest.skip(str(failed))
     elif entry is not None and failed is None:
         message = f"it passes, though known to fail: {entry.reason} ({entry.url}); remove {entry.pattern!r}"
@@ -182,9 +183,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
         pytest.xfail(entry.reason)
     elif failed is not None:
         notes = getattr(failed, "__notes__", [])
-        message = "\n".join([str(failed), *notes])
-        pyfuncitem.stash[_ENDED] = (failed.outcome, message)
-        pytest.fail(message, pytrace=False)
+        pyfuncitem.stash[_ENDED] = (failed.outcome, "\n".join([failed.happened, *notes]))
+        pytest.fail("\n".join([str(failed), *notes]), pytrace=False)
     return True
 
 
@@ -202,37 +202,55 @@ def _call(item: pytest.Function) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep the result of a test of the suite."""
-    report = yield
-    if is_ours(item) and (report.when == "call" or not report.passed):
+    told = yield
+    if is_ours(item) and (told.when == "call" or not told.passed):
         outcome, detail = item.stash.get(_ENDED, ("pass", ""))
-        if report.failed and outcome == "pass":
-            outcome, detail = "fail", report.longreprtext
-        elif report.skipped and outcome == "pass":  # no size of a group is large enough for it
+        if told.failed and outcome == "pass":
+            outcome, detail = "fail", told.longreprtext
+        elif told.skipped and outcome == "pass":  # no size of a group is large enough for it
             outcome, detail = "resource", "it needs larger groups than --ranks allows"
         result = Result(
             test_id(item),
             profile_of(item),
             tuple(clause_ids(item)),
             outcome,
-            round(report.duration, 4),
+            round(told.duration, 4),
             detail,
             item.stash.get(_VACUOUS, False),
+            _rerun(item) if outcome in FAILURES else "",
         )
         item.config.stash[_CONDUCTOR].add(result)
-    return report
+    return told
+
+
+def _rerun(item: pytest.Item) -> str:
+    call = getattr(item, "callspec", None)  # pytest has it where a test has parameters
+    size = call.params["_world"][0] if call is not None and "_world" in call.params else 1
+    return _settings(item.config).rerun(test_id(item), size if size > 1 else None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, str] | None:
+    """Give failures for want of a primitive a name of their own, so that nobody has to read hundreds alike."""
+    return ("not written yet", "n", "NOT WRITTEN YET") if _is_unwritten(report) else None
+
+
+def _is_unwritten(report: pytest.TestReport | pytest.CollectReport) -> bool:
+    return report.failed and "clause" in report.keywords and bool(unwritten.sentence(report.longreprtext))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say what has come of it, and write it down where that is asked for."""
     conductor = config.stash.get(_CONDUCTOR, None)
-    if conductor is None or not conductor.results:
+    if conductor is None or not conductor.began:
         return
     run = conductor.run()
     terminalreporter.section("conformance")
-    for line in text.summary(run):
+    for line in [*next_step.not_written(run), *text.summary(run), *next_step.next_step(run)]:
         terminalreporter.write_line(line)
     if conductor.settings.report is not None:
-        run.write(conductor.settings.report / "results.json", clauses())
+        report.write(run, clauses(), conductor.settings.report)
+        terminalreporter.write_line(f"report: {conductor.settings.report / report.PAGE}")
 
 
 def _settings(config: pytest.Config) -> Settings:

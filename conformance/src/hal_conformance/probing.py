@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hal.interface.capability import Capability
 from hal.interface.errors import BackendUnavailable
+from hal_conformance import unwritten
 from hal_conformance.rank import Rank
 from hal_conformance.results import Subject
 
 
 def describe(rank: Rank) -> Subject:
-    """The subject of this run; `BackendUnavailable` where the backend does not work here."""
+    """The subject of this run; `BackendUnavailable` where the backend does not work here.
+
+    One that lacks what this needs, since it is not written yet, is tested as what it declares to be.
+    """
     backend = rank.backend
     probe = backend.probe()
-    if not probe.available:
-        problems = "; ".join(f"{problem.what} ({problem.remedy})" for problem in probe.problems)
-        raise BackendUnavailable(f"backend {backend.name!r} does not work here: {problems or 'it does not say why'}")
+    problems = tuple(f"{problem.what} ({problem.remedy})" for problem in probe.problems)
+    if not probe.available and not any(map(unwritten.sentence, problems)):
+        why = "; ".join(problems) or "it does not say why"
+        raise BackendUnavailable(f"backend {backend.name!r} does not work here: {why}")
     capabilities: set[Capability] = set()
     device = ", ".join(probe.devices)
-    if "device" in backend.info.facets:
-        capabilities |= rank.capabilities
-        device = rank.device.properties.name
-    if "transport" in backend.info.facets:
-        transport = backend.open_transport(rank.settings)
-        capabilities |= transport.capabilities
-        transport.close()
+    properties: dict[str, Any] = {"devices": list(probe.devices)}
+    try:
+        if "device" in backend.info.facets:
+            capabilities |= rank.capabilities
+            told = rank.device.properties
+            device = told.name
+            properties |= {"memory": int(told.memory), "compute_units": int(told.compute_units)}
+            properties["details"] = {str(key): str(value) for key, value in told.details.items()}
+        if "transport" in backend.info.facets:
+            transport = backend.open_transport(rank.settings)
+            capabilities |= transport.capabilities
+            transport.close()
+    except Exception as error:
+        if probe.available and not unwritten.said_by(error):
+            raise
+        capabilities |= set(backend.info.capabilities)
     return Subject(
         backend=backend.name,
         distribution=backend.distribution,
         version=backend.version,
         facets=tuple(backend.info.facets),
         capabilities=tuple(sorted(one.value for one in capabilities)),
-        device=device,
+        device=device or "a device that does not open yet",
         module=module_of(backend.name),
+        interface=backend.interface_version,
+        properties=properties,
+        problems=problems,
     )
 
 

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
 import pytest
 
 from hal import config
-from hal.interface.errors import UsageError, unknown_name
+from hal.interface.errors import UsageError, nearest, unknown_name
 from hal_conformance import SUITE
+from hal_conformance.clauses import clauses
 
 QUICK_RANKS = (2,)
 FULL_RANKS = (1, 2, 3, 4, 8)
 MOST_RANKS = 64
 DEFAULT_LIMIT = 60.0
 """Seconds that one test may take; the machine may be busy."""
-PROFILES = tuple(sorted(path.stem.removeprefix("test_").replace("_", "-") for path in SUITE.glob("test_*.py")))
-"""The names of the profiles: those of the suite's modules."""
+_FIRST = (
+    "discovery", "config", "memory", "streams", "kernels", "executor", "semaphores", "memory-channel", "packets",
+    "port-channel", "switch-channel", "reductions", "plans", "sequences", "collectives", "faults", "transport",
+)  # fmt: skip
+_FOUND = {path.stem.removeprefix("test_").replace("_", "-") for path in SUITE.glob("test_*.py")}
+PROFILES = (*(name for name in _FIRST if name in _FOUND), *sorted(_FOUND.difference(_FIRST)))
+"""The names of the profiles, which are those of the suite's modules, in the order in which they run: that in which a
+backend is written, so that the first failure is the one to see to first."""
 
 
 @attrs.frozen
@@ -41,24 +49,38 @@ class Settings:
     """Seconds that a test may take, unless it says that it is a longer or shorter one."""
     ranks_given: bool = True
     """Whether the sizes were asked for, so that no others may be used."""
+    clauses: tuple[str, ...] = ()
+    """Ids of clauses, of which the tests are run; empty for all."""
 
     @property
     def complete(self) -> bool:
         """Whether nothing is left out."""
-        return not self.profiles and not self.tests
+        return not self.profiles and not self.tests and not self.clauses
 
     def rerun(self, test: str, size: int | None) -> str:
         """The command that runs one test again, with the same seed."""
+        return self._command("" if size is None else str(size), tests=[test])
+
+    def command(self) -> str:
+        """The command that does the whole run again."""
+        ranks = ",".join(map(str, self.ranks)) if self.ranks_given else ""
+        return self._command(ranks, profiles=self.profiles, tests=self.tests, clauses=self.clauses)
+
+    def _command(
+        self, ranks: str, *, profiles: Sequence[str] = (), tests: Sequence[str] = (), clauses: Sequence[str] = ()
+    ) -> str:
         words = ["hal", "conformance", "--backend", self.backend, "--seed", str(self.seed)]
         if self.quick:
             words.append("--quick")
-        if size is not None:
-            words += ["--ranks", str(size)]
+        if ranks:
+            words += ["--ranks", ranks]
         if self.known_failures is not None:
             words += ["--known-failures", str(self.known_failures)]
         if self.limit != DEFAULT_LIMIT:
             words += ["--limit", f"{self.limit:g}"]
-        return shlex.join([*words, "--test", test])
+        for option, values in (("--profile", profiles), ("--clause", clauses), ("--test", tests)):
+            words += [word for value in values for word in (option, value)]
+        return shlex.join(words)
 
 
 OPTIONS = (
@@ -66,9 +88,10 @@ OPTIONS = (
     ("--hal-ranks", {"metavar": "N,...", "help": "sizes of groups"}),
     ("--hal-profile", {"metavar": "PROFILE", "action": "append", "help": f"only this one of {', '.join(PROFILES)}"}),
     ("--hal-test", {"metavar": "ID", "action": "append", "help": "only the test of this id; * stands for anything"}),
+    ("--hal-clause", {"metavar": "ID", "action": "append", "help": "only the tests of this clause"}),
     ("--hal-seed", {"metavar": "N", "help": "where chance begins"}),
     ("--hal-quick", {"action": "store_true", "help": "fewer ranks and repetitions"}),
-    ("--hal-report", {"metavar": "DIR", "help": "write results.json and junit.xml there"}),
+    ("--hal-report", {"metavar": "DIR", "help": "write results.json, report.html and junit.xml there"}),
     ("--hal-limit", {"metavar": "SECONDS", "help": "how long a test may take"}),
     ("--hal-known-failures", {"metavar": "FILE", "help": "in place of the file that the backend's package ships"}),
 )
@@ -90,6 +113,7 @@ def settings_of(options: pytest.Config) -> Settings:
         tests=tuple(options.getoption("--hal-test") or ()),
         limit=parse_limit(options.getoption("--hal-limit")),
         ranks_given=options.getoption("--hal-ranks") is not None,
+        clauses=check_clause_ids(options.getoption("--hal-clause") or []),
     )
 
 
@@ -129,3 +153,13 @@ def check_profiles(names: list[str]) -> tuple[str, ...]:
         if name not in PROFILES:
             raise UsageError(unknown_name("profile", name, PROFILES))
     return tuple(names)
+
+
+def check_clause_ids(ids: Sequence[str]) -> tuple[str, ...]:
+    """Clauses that exist."""
+    for one in ids:
+        if one not in clauses():
+            near = nearest(one, [known.lower() for known in clauses()])
+            hint = f"; did you mean {near.upper()!r}?" if near else ""
+            raise UsageError(f"unknown clause {one!r}: allowed are the ids of the specification{hint}")
+    return tuple(ids)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 
 from hal_conformance.answers import Answer, Outcome
 from hal_conformance.clauses import Clause, clauses
@@ -15,15 +16,20 @@ _OUTCOMES: tuple[Outcome, ...] = ("pass", "fail", "crash", "timeout", "xpass", "
 _FEW = 20
 
 
-def failure(verdict: Verdict, tested: Sequence[Clause], size: int, *, threads: bool, rerun: str) -> str:
-    """A failure: the clauses, what each rank has seen and what was expected, and how to run it again."""
+def failure(happened: str, tested: Iterable[Clause], rerun: str) -> str:
+    """A failure: the clauses, what has happened, and how to run it again."""
+    return "\n".join([*clause_lines(tested), "", happened, "", f"run it again: {rerun}"])
+
+
+def happened(verdict: Verdict, size: int, *, threads: bool) -> str:
+    """What each rank has seen and what was expected."""
     form = "threads" if threads else "processes"
-    lines = [*clause_lines(tested), "", f"{verdict.outcome}: {verdict.why} ({size} {form if size > 1 else 'rank'})"]
+    lines = [f"{verdict.outcome}: {verdict.why} ({size} {form if size > 1 else 'rank'})"]
     for rank, answer in enumerate(verdict.answers):
         lines += _rank_lines(rank, answer)
     if verdict.log:
         lines += ["", *verdict.log.splitlines()]
-    return "\n".join([*lines, "", f"run it again: {rerun}"])
+    return "\n".join(lines)
 
 
 def clause_lines(tested: Iterable[Clause]) -> list[str]:
@@ -46,6 +52,8 @@ def _rank_lines(rank: int, answer: Answer | None) -> list[str]:
         return [f"rank {rank}: {answer.what}"]
     if answer.consequence:
         return [f"rank {rank}: ended because another rank had, with {answer.seen}"]
+    if not answer.seen and not answer.expected:  # a primitive that is not written yet; that is all there is to say
+        return [f"rank {rank}: {answer.what}"]
     lines = [f"rank {rank}: {answer.what}", f"  seen:     {answer.seen}", f"  expected: {answer.expected}"]
     return lines + [f"  at {line}" for line in answer.where.splitlines()]
 
@@ -56,8 +64,8 @@ def summary(run: Run) -> list[str]:
     capabilities = ", ".join(subject.capabilities) or "none"
     lines = [
         f"backend {subject.backend} ({subject.distribution} {subject.version}) on {subject.device}",
-        f"capabilities: {capabilities}; seed {run.seed}; ranks {', '.join(map(str, run.ranks))}"
-        + ("; quick" if run.quick else ""),
+        f"capabilities: {capabilities}; seed {run.settings.seed}; ranks {', '.join(map(str, run.settings.ranks))}"
+        + ("; quick" if run.settings.quick else ""),
         "",
     ]
     profiles = list(dict.fromkeys(one.profile for one in run.results))
@@ -72,8 +80,16 @@ def summary(run: Run) -> list[str]:
     held = sum(state == "pass" for state in states.values())
     lines += ["", f"clauses: {held} of {len(states)} hold, {len(failed)} do not, {len(undecided)} mandatory undecided"]
     if failed:
-        lines.append(f"  do not hold: {', '.join(failed)}")
+        lines.append(f"  do not hold: {_first_few(failed)}")
     if undecided:
-        more = "" if len(undecided) <= _FEW else f" and {len(undecided) - _FEW} more"
-        lines.append(f"  undecided: {', '.join(undecided[:_FEW])}{more}")
+        lines.append(f"  undecided: {_first_few(undecided)}")
+    left = Counter(one.why for one in run.not_run)
+    for why in ("not chosen", "not reached"):
+        if left[why]:
+            lines.append(f"  {left[why]} tests {why}")
     return [*lines, f"verdict: {run.verdict(clauses())}"]
+
+
+def _first_few(names: list[str]) -> str:
+    more = "" if len(names) <= _FEW else f" and {len(names) - _FEW} more"
+    return ", ".join(names[:_FEW]) + more

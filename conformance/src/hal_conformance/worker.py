@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import importlib
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -15,15 +17,19 @@ from multiprocessing.connection import Connection
 from hal.bootstrap import Store
 from hal.interface.errors import PeerFailure
 from hal_conformance.answers import Answer, Place, Task, answer_for
+from hal_conformance.log import Log
 from hal_conformance.rank import TIMEOUT, Rank
 
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
-def main(connection: Connection, place: Place, ranks: list[int], log: str) -> None:
+
+def main(connection: Connection, place: Place, ranks: list[int], log: Log) -> None:
     """Take tasks from `connection` until it is closed; one answer for each rank and task.
 
     The main thread only listens, so that the process ends at once when its conductor does, whatever the ranks are at.
-    What they print, and the stacks of a crash, go to the file `log`.
+    What they print, and the stacks of a crash, go to `log`.
     """
+    _outlive_nobody()
     _redirect(log)
     tasks: dict[int, queue.SimpleQueue[Task]] = {rank: queue.SimpleQueue() for rank in ranks}
     lock = threading.Lock()
@@ -98,12 +104,23 @@ class _Seat:
         return given
 
 
-def _redirect(log: str) -> None:
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+def _outlive_nobody() -> None:
+    """End with the conductor, also where a rank keeps the interpreter's lock for ever; Ctrl-C is for the conductor.
+
+    This process is the child of a server that ends with the conductor. Systems other than Linux have no such order:
+    there a process ends when its main thread finds the connection closed.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        server = os.getppid()
+        if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != server:
+            os._exit(1)
+
+
+def _redirect(log: Log) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     for stream in (1, 2):
-        os.dup2(descriptor, stream)
-    os.close(descriptor)
+        os.dup2(log.descriptor, stream)
     sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     faulthandler.enable(file=sys.stderr)

@@ -11,17 +11,16 @@ import itertools
 import multiprocessing
 import multiprocessing.connection
 import secrets
-import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import attrs
 
 from hal.bootstrap import StoreServer
 from hal_conformance.answers import Answer, Outcome, Place, Task
+from hal_conformance.log import Log
 from hal_conformance.worker import main
 
 _PRELOADED = ["pytest", "hal.cli", "hypothesis.stateful", "hal_conformance.worker", "hal_conformance.suite.preload"]
@@ -51,28 +50,30 @@ class Verdict:
 class World:
     """The ranks of some size and form."""
 
-    def __init__(self, place: Place, *, folder: Path) -> None:
+    def __init__(self, place: Place) -> None:
         secret = secrets.token_hex(16)
         self._server = StoreServer(place.size, secret=secret).start()
         self.place = attrs.evolve(place, address=self._server.address, secret=secret)
         self._members = [list(range(place.size))] if place.threads else [[rank] for rank in range(place.size)]
-        self._logs = [folder / f"{secrets.token_hex(8)}.log" for _ in self._members]
+        self._logs = [Log() for _ in self._members]
         self._numbers = itertools.count(1)
         self._processes = []
         self._connections = []
         context = multiprocessing.get_context("forkserver")
         for ranks, log in zip(self._members, self._logs, strict=True):
             here, there = context.Pipe()
-            process = context.Process(target=main, args=(there, self.place, ranks, str(log)), daemon=True)
+            process = context.Process(target=main, args=(there, self.place, ranks, log), daemon=True)
             process.start()
             there.close()
             self._processes.append(process)
             self._connections.append(here)
         self.broken = False
+        self._late: set[int] = set()
 
     def run(self, function: str, arguments: Mapping[str, Any], *, seed: str, limit: float) -> Verdict:
         """Run one test on all ranks. What is left of a world that `broken` says is so only serves to be closed."""
         task = Task(next(self._numbers), function, arguments, seed)
+        self._late = {rank for rank in range(self.place.size) if self._exit_code(rank) is not None}
         answers: list[Answer | None] = [None] * self.place.size
         for connection in self._connections:
             try:
@@ -112,7 +113,8 @@ class World:
         if missing:
             dead = [rank for rank in missing if self._exit_code(rank) is not None]
             if dead:
-                why = f"the process of rank {dead[0]} ended: {_exit_text(self._exit_code(dead[0]))}"
+                when = " after the test before, and before this one" if dead[0] in self._late else ""
+                why = f"the process of rank {dead[0]} ended{when}: {_exit_text(self._exit_code(dead[0]))}"
                 return Verdict("crash", why, answers, self._log())
             standing = ", ".join(str(rank) for rank in missing)
             return Verdict("timeout", f"no answer in time of rank {standing}", answers, self._log(stacks=True))
@@ -140,7 +142,7 @@ class World:
             self._ask_for_stacks()
         texts = []
         for ranks, log in zip(self._members, self._logs, strict=True):
-            lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+            lines = log.text().splitlines()
             texts += [f"rank {', '.join(map(str, ranks))} wrote: {line}" for line in lines[-_LOG_LINES:]]
         return "\n".join(texts)
 
@@ -168,7 +170,7 @@ class World:
             process.close()
         self._server.close()
         for log in self._logs:
-            log.unlink(missing_ok=True)
+            log.close()
 
 
 class Worlds:
@@ -177,7 +179,6 @@ class Worlds:
     def __init__(self, backend: str, *, quick: bool) -> None:
         self._place = Place(backend, 1, False, "", "", quick)
         self._live: OrderedDict[tuple[int, bool], World] = OrderedDict()
-        self._folder = tempfile.TemporaryDirectory(prefix="hal-conformance-")
         multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
 
     def get(self, size: int, *, threads: bool) -> World:
@@ -190,7 +191,7 @@ class Worlds:
         if world is None:
             while len(self._live) >= _LIVE_WORLDS:
                 self._live.popitem(last=False)[1].close()
-            world = World(attrs.evolve(self._place, size=size, threads=threads), folder=Path(self._folder.name))
+            world = World(attrs.evolve(self._place, size=size, threads=threads))
         self._live[key] = world
         return world
 
@@ -198,7 +199,6 @@ class Worlds:
         """End all ranks."""
         while self._live:
             self._live.popitem()[1].close()
-        self._folder.cleanup()
 
 
 def _exit_text(code: int | None) -> str:

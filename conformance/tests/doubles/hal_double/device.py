@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 import time
+from pathlib import Path
 
 from hal.interface.capability import Capability
 from hal.interface.device import Device, DeviceProperties, Event, Memory, Stream
@@ -33,7 +34,11 @@ class DoubleDevice(Device):
     def allocate(self, nbytes: int) -> Memory:
         match self._fault:
             case "hang":
+                Path(os.environ.get("DOUBLE_MARK", os.devnull)).touch()
                 time.sleep(600)
+            case "stuck":  # in native code that never lets go of the interpreter
+                Path(os.environ.get("DOUBLE_MARK", os.devnull)).touch()
+                ctypes.PyDLL(None).sleep(600)
             case "crash":
                 ctypes.string_at(0)
             case "exit":

@@ -1,0 +1,68 @@
+"""A run that is ended by a signal: it reports what it knows, and leaves no process and no file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sysconfig
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from .conftest import DOUBLES
+
+PROPERTIES = "memory::test_properties[1]"
+HANGS = "memory::test_size_and_alignment[1-1]"
+
+pytestmark = pytest.mark.slow
+
+
+def wait_for(path: Path) -> None:
+    end = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("fault", ["hang", "stuck"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left(tmp_path: Path, number: signal.Signals, fault: str) -> None:
+    temporary, mark = tmp_path / "tmp", tmp_path / "mark"
+    temporary.mkdir()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HAL_")}
+    environment |= {"PYTHONPATH": str(DOUBLES), "DOUBLE_FAULT": fault, "DOUBLE_MARK": str(mark)}
+    environment["TMPDIR"] = str(temporary)
+    program = [Path(sysconfig.get_path("scripts")) / "hal", "conformance", "--backend", "double", "--quick"]
+    process = subprocess.Popen(
+        [*program, "--report", tmp_path / "report", "--test", PROPERTIES, "--test", HANGS],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        wait_for(mark)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= 2  # the server of the ranks, and at least one of them
+        process.send_signal(number)
+        text, _ = process.communicate(timeout=60)
+        _, alive = psutil.wait_procs(family, timeout=20)
+        assert alive == []
+    finally:
+        process.kill()
+        process.wait(10)
+    assert list(temporary.iterdir()) == []
+    if number == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+        return
+    assert process.returncode == 128 + number
+    assert "verdict: partial" in text
+    report = json.loads((tmp_path / "report" / "results.json").read_text("utf-8"))
+    assert report["verdict"] == "partial"
+    assert [one["test"] for one in report["results"]] == [PROPERTIES]
+    assert [one["test"] for one in report["not_run"] if one["why"] == "not reached"] == [HANGS]
