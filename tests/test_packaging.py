@@ -60,6 +60,7 @@ def test_the_conformance_wheel_holds_the_suite_and_its_clauses(wheels):
     names = zipfile.ZipFile(wheels["hal_conformance"]).namelist()
     assert {"hal_conformance/clauses.yaml", "hal_conformance/suite/pytest.ini"} <= set(names)
     assert "hal_conformance/suite/test_memory.py" in names
+    assert {f"hal_conformance/report/templates/report.{kind}" for kind in ("html", "css", "js")} <= set(names)
     package = "hal_conformance/new_backend"
     assert {f"{package}/primitives.yaml", f"{package}/templates/.gitignore.jinja"} <= set(names)
     assert f"{package}/templates/src/package/device.py.jinja" in names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,13 @@ def test_it_says_what_was_tested_with_what_and_how() -> None:
     assert made["command"] == "hal conformance --backend acme --seed 5 --quick --ranks 2,3"
     assert made["started"] == "2030-01-02T03:04:05+00:00"
     assert made["verdict"] == "conformant"
+
+
+def test_the_documentation_explains_every_part() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text("utf-8")
+    table = text[text.index("| key | holds |") : text.index("Core is what every backend")]
+    heads = [line.split("|")[1] for line in table.splitlines()[2:] if line]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(heads))) == sorted(document(run(), clauses()))
 
 
 def test_the_environment_names_versions_and_not_the_machine() -> None:

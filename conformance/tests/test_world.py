@@ -80,6 +80,19 @@ def test_a_rank_that_is_lost_costs_one_test(
     assert run(worlds, "fine", threads=threads).outcome == "pass"
 
 
+def test_a_death_between_two_tests_is_told_as_one(worlds: Worlds) -> None:
+    assert run(worlds, "fine").outcome == "pass"
+    world = worlds.get(2, threads=False)
+    world._processes[1].kill()
+    world._processes[1].join(20)
+    verdict = run(worlds, "fine")
+    assert (verdict.outcome, verdict.why) == (
+        "crash",
+        "the process of rank 1 ended after the test before, and before this one: killed by signal 9",
+    )
+    assert run(worlds, "fine").outcome == "pass"
+
+
 def test_a_death_that_belongs_to_the_test(worlds: Worlds) -> None:
     verdict = run(worlds, "death", size=3)
     assert (verdict.outcome, verdict.value) == ("pass", "alive")

@@ -275,7 +275,7 @@ class Order:
                     event.known[key, start + step] = frozenset(past)
 
     def _seen(self, place: Place, key: int, start: int, end: int) -> Any:
-        """Whose bytes a range holds: for each stretch its length, and the label of the write or its place in memory."""
+        """Whose bytes a range holds: for each stretch its length, and its place in what a write wrote, or in memory."""
         writers = self.written[key][start:end]
         cuts = [0, *(np.flatnonzero(np.diff(writers)) + 1).tolist(), end - start]
         seen: list[Any] = []
@@ -285,8 +285,13 @@ class Order:
                 seen.append((b - a, (key, start + a)))
             else:
                 event = self.events[writer]
-                packet = any(k == key and first <= start + a < last for k, first, last in event.packets)
-                seen.append((b - a, (event.label, packet is place.packet)))
+                (packet, first), *_ = (
+                    (kind, first)
+                    for kind, ranges in ((True, event.packets), (False, event.writes))
+                    for k, first, last in ranges
+                    if k == key and first <= start + a < last
+                )
+                seen.append((b - a, (event.label, packet is place.packet, start + a - first)))
         return tuple(seen)
 
     # -- what it says

@@ -6,16 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
+from hal.plan.findings import Code
 from hal.plan.model import Plan
 from hal.plan.verify import verify
 
 from .campaign import NO_CATEGORY, Results, run
-from .extra import EXTRA
+from .extra import EXTRA, parts_of_blocks
 from .mutators import mutants
 from .oracle import broken
 from .order import Order
 from .originals import RANKS, originals
-from .reasons import REASONS
+from .reasons import REASONS, order_is_kept
 
 
 def check(results: Results) -> None:
@@ -58,6 +59,15 @@ def test_the_second_opinion_sees_what_is_wrong() -> None:
     unordered = [m.make() for m in mutants(plan) if m.kind == "remove signal and wait"]
     assert unordered
     assert not any(Order(mutant, 5, False, {}).ordered() for mutant in unordered)
+
+
+def test_the_second_opinion_tells_the_bytes_of_one_write_apart() -> None:
+    """Two chunks that one move has written: reading the one for the other is wrong."""
+    plan = parts_of_blocks(3)
+    changed = [m.make() for m in mutants(plan) if m.kind == "change offset"]
+    wrong = [mutant for mutant in changed if {f.code for f in verify(mutant).findings} == {Code.WRONG_RESULT}]
+    assert wrong
+    assert not any(order_is_kept(plan, mutant) for mutant in wrong)
 
 
 def test_mutants_differ_from_their_original_in_one_place() -> None:

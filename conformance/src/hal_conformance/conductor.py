@@ -135,7 +135,8 @@ class Stage:
         verdict: Verdict = world.run(function, arguments, seed=self.seed, limit=self._limit)
         if verdict.outcome == "pass":
             return verdict.value
-        happened = text.happened(verdict, self.size, threads=self.threads)
+        resource = verdict.outcome == "resource"
+        happened = verdict.why if resource else text.happened(verdict, self.size, threads=self.threads)
         message = text.failure(happened, self._clauses, self.rerun)
         raise TestFailed(verdict.outcome, message, happened, refused=verdict.refused)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
+import fcntl
 import importlib
 import os
 import queue
@@ -20,16 +20,14 @@ from hal_conformance.answers import Answer, Place, Task, answer_for
 from hal_conformance.log import Log
 from hal_conformance.rank import TIMEOUT, Rank
 
-_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
-
-def main(connection: Connection, place: Place, ranks: list[int], log: Log) -> None:
+def main(connection: Connection, lifeline: Connection, place: Place, ranks: list[int], log: Log) -> None:
     """Take tasks from `connection` until it is closed; one answer for each rank and task.
 
-    The main thread only listens, so that the process ends at once when its conductor does, whatever the ranks are at.
-    What they print, and the stacks of a crash, go to `log`.
+    The main thread only listens. The process ends at once when its conductor does, or closes `lifeline`, whatever the
+    ranks are at. What they print, and the stacks of a crash, go to `log`.
     """
-    _outlive_nobody()
+    _end_with(lifeline)
     _redirect(log)
     tasks: dict[int, queue.SimpleQueue[Task]] = {rank: queue.SimpleQueue() for rank in ranks}
     lock = threading.Lock()
@@ -104,17 +102,18 @@ class _Seat:
         return given
 
 
-def _outlive_nobody() -> None:
-    """End with the conductor, also where a rank keeps the interpreter's lock for ever; Ctrl-C is for the conductor.
+def _end_with(lifeline: Connection) -> None:
+    """End when the other end of `lifeline` is closed, which nothing is sent on; Ctrl-C is for the conductor alone.
 
-    This process is the child of a server that ends with the conductor. Systems other than Linux have no such order:
-    there a process ends when its main thread finds the connection closed.
+    The kernel sees to it with a signal that nobody catches, so that it works where a rank keeps the interpreter's lock
+    for ever. (A signal on the death of the parent would not do: that is a server that outlives the conductor.)
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        server = os.getppid()
-        if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != server:
-            os._exit(1)
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    if lifeline.poll(0):
+        os._exit(1)
 
 
 def _redirect(log: Log) -> None:

@@ -59,12 +59,16 @@ class World:
         self._numbers = itertools.count(1)
         self._processes = []
         self._connections = []
+        self._lifelines = []
         context = multiprocessing.get_context("forkserver")
         for ranks, log in zip(self._members, self._logs, strict=True):
             here, there = context.Pipe()
-            process = context.Process(target=main, args=(there, self.place, ranks, log), daemon=True)
+            held, lifeline = context.Pipe(duplex=False)[::-1]
+            process = context.Process(target=main, args=(there, lifeline, self.place, ranks, log), daemon=True)
             process.start()
             there.close()
+            lifeline.close()
+            self._lifelines.append(held)
             self._processes.append(process)
             self._connections.append(here)
         self.broken = False
@@ -157,8 +161,8 @@ class World:
                     connection.recv()
 
     def close(self) -> None:
-        """End the ranks. Those of a world that is whole end by themselves, when their connection is closed."""
-        for connection in self._connections:
+        """End the ranks, also those that are stuck."""
+        for connection in (*self._connections, *self._lifelines):
             connection.close()
         for process in self._processes:
             if self.broken:

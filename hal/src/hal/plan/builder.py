@@ -23,7 +23,7 @@ import functools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from hal.interface.dtypes import ReduceOp
 from hal.interface.errors import PlanError
@@ -57,6 +57,7 @@ class Chunks:
     buffer: BufferKind
     index: int
     size: int
+    packet: ClassVar[bool] = False
 
     @property
     def packets(self) -> PacketChunks:
@@ -67,6 +68,8 @@ class Chunks:
 @dataclass(slots=True, unsafe_hash=True)
 class PacketChunks(Chunks):
     """Chunks of scratch in packet form."""
+
+    packet: ClassVar[bool] = True
 
 
 class BufferBuilder:
@@ -89,10 +92,12 @@ class BufferBuilder:
             first, size = key.start, key.stop - key.start
         else:
             first, size = key, 1
-        if first < 0 or size < 1 or (limit is not None and first + size > limit):
+        end = first + size
+        if first < 0 or size < 1 or (limit is not None and end > limit):
             room = "" if limit is None else f", which has {limit} chunks"
-            raise PlanError(f"chunks {first} to {first + size - 1} of rank {self._rank.id}'s {self._kind.value}{room}")
-        self.used = max(self.used, first + size)
+            raise PlanError(f"chunks {first} to {end - 1} of rank {self._rank.id}'s {self._kind.value}{room}")
+        if end > self.used:
+            self.used = end
         return Chunks(self._rank, self._kind, first, size)
 
 
@@ -107,6 +112,8 @@ class RankBuilder:
         self.scratch = BufferBuilder(self, BufferKind.SCRATCH, None)
         self.blocks: list[BlockBuilder] = []
         self.semaphores: list[int] = []
+        self.channels: dict[Key, int] = {}
+        """The provisional numbers of its channels; `PlanBuilder.build` puts them in their final order."""
 
     @property
     def others(self) -> list[RankBuilder]:
@@ -132,17 +139,18 @@ WHOLE: Part = (0, 1)
 
 
 class _Shared:
-    """Equal spans, signals and waits, each kept once: the ranks of a large plan say the same very often."""
+    """What the ranks of a large plan say alike very often, each kept once: spans of own memory, signals and waits."""
 
     def __init__(self) -> None:
-        self._spans: dict[tuple[object, ...], Span] = {}
+        self._spans: dict[tuple[BufferKind, int, int, bool], Span] = {}
         self._signals: dict[tuple[object, ...], Signal | Wait] = {}
 
-    def span(self, *key: Any) -> Span:
-        """The span of these fields."""
+    def span(self, buffer: BufferKind, index: int, size: int, packet: bool) -> Span:
+        """These chunks as their owner names them."""
+        key = (buffer, index, size, packet)
         found = self._spans.get(key)
         if found is None:
-            found = self._spans[key] = Span(*key)
+            found = self._spans[key] = Span(buffer, index, size, None, packet)
         return found
 
     def signal(
@@ -210,7 +218,7 @@ class BlockBuilder:
         """Put `src` (own memory) to another rank's `dst` through a port channel."""
         if dst.rank is self.rank or src.rank is not self.rank:
             raise PlanError("post copies from this rank's memory to another rank's")
-        index = self._channel(ChannelKind.PORT, dst.rank, channel)
+        (index,) = self._channels([dst.rank], True, channel)
         (target,), (source,) = self._spans(dst), self._spans(src)
         self.body.append(Post(index, replace(target, peer=None), source, signal, flush, *part, source=_caller()))
 
@@ -228,7 +236,8 @@ class BlockBuilder:
 
     def flush(self, peer: RankBuilder, *, channel: int | None = None) -> None:
         """Wait until the posts to `peer` are complete."""
-        self.body.append(Flush(self._channel(ChannelKind.PORT, peer, channel), source=_caller()))
+        (index,) = self._channels([peer], True, channel)
+        self.body.append(Flush(index, source=_caller()))
 
     def sync(self) -> None:
         """Order the threads of this block."""
@@ -256,29 +265,25 @@ class BlockBuilder:
         self.body.append(Loop(unit, tuple(inner), slots, source=source))
 
     def _spans(self, chunks: Chunks | Sequence[Chunks]) -> tuple[Span, ...]:
-        many = [chunks] if isinstance(chunks, Chunks) else chunks
-        span = self.rank.plan.shared.span
-        return tuple(
-            [
-                span(
-                    c.buffer,
-                    c.index,
-                    c.size,
-                    None if c.rank is self.rank else c.rank.id,
-                    isinstance(c, PacketChunks),
-                )
-                for c in many
-            ]
-        )
+        if isinstance(chunks, Chunks):
+            return (self._span(chunks),)
+        return tuple([self._span(each) for each in chunks])
 
-    def _channels(self, peers: Iterable[RankBuilder], port: bool, channel: int | None) -> tuple[int, ...]:
+    def _span(self, chunks: Chunks) -> Span:
+        if chunks.rank is self.rank:
+            return self.rank.plan.shared.span(chunks.buffer, chunks.index, chunks.size, chunks.packet)
+        return Span(chunks.buffer, chunks.index, chunks.size, chunks.rank.id, chunks.packet)
+
+    def _channels(self, peers: Iterable[RankBuilder], port: bool, tag: int | None) -> tuple[int, ...]:
         kind = ChannelKind.PORT if port else ChannelKind.MEMORY
-        return tuple([self._channel(kind, peer, channel) for peer in peers])
-
-    def _channel(self, kind: ChannelKind, peer: RankBuilder, tag: int | None) -> int:
-        if peer is self.rank:
-            raise PlanError(f"rank {peer.id} has no channel to itself")
-        return self.rank.plan.channel(self.rank.id, (kind, peer.id, self.number if tag is None else tag))
+        own, numbers = self.rank, self.rank.channels
+        tag = self.number if tag is None else tag
+        found = []
+        for peer in peers:
+            if peer is own:
+                raise PlanError(f"rank {peer.id} has no channel to itself")
+            found.append(numbers.setdefault((kind, peer.id, tag), len(numbers)))
+        return tuple(found)
 
 
 class PlanBuilder:
@@ -318,7 +323,6 @@ class PlanBuilder:
             "description": description,
         }
         self.shared = _Shared()
-        self._numbers: dict[int, dict[Key, int]] = {r: {} for r in range(ranks)}
         self.ranks: list[RankBuilder] = []
         for number in range(ranks):
             inputs, outputs = self.collective.blocks(ranks, number, root)
@@ -331,21 +335,16 @@ class PlanBuilder:
                 )
             )
 
-    def channel(self, rank: int, key: Key) -> int:
-        """The provisional number of `rank`'s channel of this key; `build` puts channels in their final order."""
-        numbers = self._numbers[rank]
-        return numbers.setdefault(key, len(numbers))
-
     def build(self) -> Plan:
         """The plan. Every channel has both of its ends, in an order by which they pair."""
-        keys: dict[int, set[Key]] = {r.id: set(self._numbers[r.id]) for r in self.ranks}
-        for number, own in self._numbers.items():
-            for kind, peer, tag in own:
-                keys[peer].add((kind, number, tag))
+        keys = [set(rank.channels) for rank in self.ranks]
+        for rank in self.ranks:
+            for kind, peer, tag in rank.channels:
+                keys[peer].add((kind, rank.id, tag))
         ranks = []
         for rank in self.ranks:
             order = sorted(keys[rank.id], key=lambda k: (k[0].value, k[1], k[2]))
-            final = {self._numbers[rank.id][k]: i for i, k in enumerate(order) if k in self._numbers[rank.id]}
+            final = {rank.channels[k]: i for i, k in enumerate(order) if k in rank.channels}
             ranks.append(
                 RankPlan(
                     len(rank.input),
@@ -377,23 +376,22 @@ _PASSED_OVER = {__file__, contextlib.__file__}
 
 def _all_renumbered(body: Sequence[Instruction], numbers: dict[int, int], shared: _Shared) -> tuple[Instruction, ...]:
     known: dict[int, Signal | Wait] = {}
-
-    def renumbered(instruction: Instruction) -> Instruction:
-        if type(instruction) is Move:
-            return instruction
-        if isinstance(instruction, Signal | Wait):  # shared, so that their identity stands for all that is in them
-            found = known.get(id(instruction))
-            if found is None:
-                final = tuple([numbers[c] for c in instruction.channels])
-                found = shared.signal(type(instruction), final, instruction.relaxed, instruction.source)
-                known[id(instruction)] = found
-            return found
+    found: list[Instruction] = []
+    for instruction in body:
         match instruction:
+            case Move():
+                found.append(instruction)
+            case Signal() | Wait():  # shared, so that their identity stands for all that is in them
+                signal = known.get(id(instruction))
+                if signal is None:
+                    final = tuple([numbers[c] for c in instruction.channels])
+                    signal = shared.signal(type(instruction), final, instruction.relaxed, instruction.source)
+                    known[id(instruction)] = signal
+                found.append(signal)
             case Post(channel=channel) | Flush(channel=channel):
-                return replace(instruction, channel=numbers[channel])
+                found.append(replace(instruction, channel=numbers[channel]))
             case Loop(body=inner):
-                return replace(instruction, body=tuple([renumbered(i) for i in inner]))
+                found.append(replace(instruction, body=_all_renumbered(inner, numbers, shared)))
             case _:
-                return instruction
-
-    return tuple([renumbered(i) for i in body])
+                found.append(instruction)
+    return tuple(found)

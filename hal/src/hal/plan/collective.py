@@ -68,7 +68,7 @@ class Collective(enum.IntEnum):
         """The collective of that name; `UsageError` where there is none."""
         if isinstance(name, cls):
             return name
-        found = {c.label: c for c in cls}.get(str(name).lower())
+        found = _BY_LABEL.get(str(name).lower())
         if found is None:
             raise UsageError(unknown_name("collective", name, [c.label for c in cls]))
         return found
@@ -100,3 +100,6 @@ class Collective(enum.IntEnum):
                 return int(rank == 0), int(rank == 1)
             case _:
                 return 1, 1
+
+
+_BY_LABEL = {collective.label: collective for collective in Collective}

@@ -29,6 +29,8 @@ class BufferKind(enum.Enum):
     """Memory of the runtime, visible to all ranks. Its content at the start of a launch is undefined. Successive
     launches use alternating halves, and no rank starts launch k+2 before every rank has completed launch k."""
 
+    __hash__ = object.__hash__  # of identity, which equality is here too: that of `Enum` is Python, and takes long
+
 
 class ChannelKind(enum.Enum):
     """How a channel reaches its peer."""
@@ -39,6 +41,8 @@ class ChannelKind(enum.Enum):
     """A copy engine or a network adapter moves the data (`Post`)."""
     SWITCH = "switch"
     """Multicast memory of a group: one store reaches all members, one load returns the reduction over all."""
+
+    __hash__ = object.__hash__  # as above
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,12 +103,18 @@ class _Check:
         # the place that `say` names
         self.rank = 0
         self.at = ""
-        self.where: Where | None = None
+        self.reading: tuple[int, Path, Instruction] | None = None
+        """The instruction that `say` names instead: its block and path in the rank, and itself."""
         self.smallest: dict[int, dict[BufferKind, int]] = {}
 
     def say(self, problem: str, code: Code = Code.MALFORMED) -> None:
-        text = f"{self.at}{problem}"
-        finding = Finding(code, text) if self.where is None else Finding(code, problem, (self.where,))
+        if self.reading is None:
+            text = f"{self.at}{problem}"
+            finding = Finding(code, text)
+        else:
+            number, path, instruction = self.reading
+            text = f"rank {self.rank}, block {number}, instruction {path_text(path)}: {problem}"
+            finding = Finding(code, problem, (Where(self.rank, number, path, "", instruction.source),))
         self.problems.append(_Problem(text, finding))
         if len(self.problems) == MOST_PROBLEMS:
             raise _Enough
@@ -250,10 +256,9 @@ class _Check:
             }
             for number, block in enumerate(rank.blocks):
                 for path, instruction in numbered(block):
-                    self.at = f"rank {self.rank}, block {number}, instruction {path_text(path)}: "
-                    self.where = Where(self.rank, number, path, "", instruction.source)
+                    self.reading = number, path, instruction
                     self.instruction(instruction, path)
-        self.where = None
+        self.reading = None
 
     def instruction(self, instruction: Instruction, path: Path) -> None:
         match instruction:
@@ -333,12 +338,11 @@ class _Check:
 
     def span(self, span: Span, rank: int) -> None:
         """Check an operand that lies in `rank`'s memory unless it says otherwise."""
-        shown = span_text(span)
         if span.packet and span.buffer is not BufferKind.SCRATCH:
-            self.say(f"{shown}: packets lie in scratch alone")
+            self.say(f"{span_text(span)}: packets lie in scratch alone")
         if span.switch is not None:
             if span.peer is not None:
-                self.say(f"{shown} has both a peer and a switch")
+                self.say(f"{span_text(span)} has both a peer and a switch")
             if not self.uses(span.switch, ChannelKind.SWITCH):
                 return
             chunks = self.smallest[span.switch][span.buffer]
@@ -348,15 +352,13 @@ class _Check:
                 if not self.within("peer", span.peer, 0, self.plan.size - 1):
                     return
                 if span.peer == self.rank:
-                    self.say(f"{shown}: the peer is this rank itself; its own memory has no peer")
+                    self.say(f"{span_text(span)}: the peer is this rank itself; its own memory has no peer")
                 rank = span.peer
             chunks = _chunks(self.plan.ranks[rank], span.buffer)
             whose = f"of rank {rank}"
         if span.index < 0 or span.size < 1 or span.index + span.size > chunks:
-            self.say(
-                f"{shown}: {span.size} chunks from {span.index} on, but the {span.buffer.value} {whose} has {chunks}",
-                Code.OUT_OF_BOUNDS,
-            )
+            asked = f"{span_text(span)}: {span.size} chunks from {span.index} on"
+            self.say(f"{asked}, but the {span.buffer.value} {whose} has {chunks}", Code.OUT_OF_BOUNDS)
 
     def balance(self) -> None:
         self.at = ""

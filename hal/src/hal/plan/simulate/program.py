@@ -246,13 +246,21 @@ class _Block:
         self.code: list[Op] = []
         self.slots: dict[int, int] = {}
         self.patterns: list[Pattern] = []
-        self.known: dict[object, int] = {}
+        self.known: dict[object, tuple[int, bool]] = {}
+        """By where the operands of a move lie: its pattern, and whether packets are among them."""
+        self.signals: dict[int, Op] = {}
+        """The code of signals and waits by their identity: a large plan repeats few of them over and over."""
 
     def instructions(self, body: Sequence[Instruction], loop: Loop | None) -> None:
-        ops, code = self.compiler.ops, self.code
+        ops, code, signals = self.compiler.ops, self.code, self.signals
         for instruction in body:
-            op = self.op(instruction, loop)
-            code.append(ops.setdefault(op, op))
+            if (known := signals.get(id(instruction))) is not None:
+                code.append(known)
+                continue
+            made = self.op(instruction, loop)
+            code.append(op := ops.setdefault(made, made))
+            if op[0] in (SIGNAL, WAIT):
+                signals[id(instruction)] = op
             if type(instruction) is Loop:
                 self.compiler.longest.setdefault(instruction.unit, 0)
                 self.instructions(instruction.body, instruction)
@@ -306,14 +314,18 @@ class _Block:
 
     def move(self, move: Move, loop: Loop | None) -> Op:
         places = (
-            tuple((s.peer, s.packet, s.switch) for s in move.dst),
-            tuple((s.peer, s.packet, s.switch) for s in move.src),
+            tuple([(s.peer, s.packet, s.switch) for s in move.dst]),
+            tuple([(s.peer, s.packet, s.switch) for s in move.src]),
         )
-        pattern = self.known.get(places)
-        if pattern is None:
-            pattern = self.known[places] = len(self.patterns)
+        spans = (*move.dst, *move.src)
+        known = self.known.get(places)
+        if known is None:
+            known = self.known[places] = len(self.patterns), any(s.packet for s in spans)
             self.patterns.append(self.pattern(move))
-        length, skipped = self.length((*move.dst, *move.src), move, loop)
+        pattern, packets = known
+        length, skipped = self.length(spans, move, loop)
+        if not packets:
+            return (MOVE, pattern, length, (), ())
         reads = tuple(p for s in move.src if s.packet for p in self.packets(s, skipped))
         writes = tuple(p for s in move.dst if s.packet for p in self.packets(s, skipped))
         return (MOVE, pattern, length, reads, writes)

@@ -84,6 +84,7 @@ class Topology:
         # for each vertex its neighbours: vertex, latency in femtoseconds, resource (-1 where the link is unlimited)
         self._onward: list[list[tuple[int, int, int]]] = [[] for _ in range(self.size)]
         self._routes: dict[tuple[int, int], Route] = {}
+        self._search: _Search | None = None
         self._processors: dict[int, int] = {}
         self._memory: list[int] = []
         if self.compute.memory < UNLIMITED:
@@ -130,8 +131,14 @@ class Topology:
         """The route between two ranks; `ConfigError` where there is none."""
         found = self._routes.get((source, target))
         if found is None:
-            found = self._routes[source, target] = self._search(source, target)
+            if self._search is None or self._search.source != source:
+                self._search = _Search(self, source)
+            found = self._routes[source, target] = self._search.route(target)
         return found
+
+    def neighbours(self, vertex: int) -> Sequence[tuple[int, int, int]]:
+        """Where links lead from a vertex: the vertex, the latency in femtoseconds, the resource (-1 for none)."""
+        return self._onward[vertex]
 
     def tree(self, routes: Sequence[Route]) -> Route:
         """All links of some routes, each once: the tree by which a switch multicasts, or reduces the other way."""
@@ -146,43 +153,56 @@ class Topology:
         else:
             number = self._resource(f"{self._names[first]} -> {self._names[second]}", "link", bandwidth)
         self._onward[first].append((second, round(latency * _PER_SECOND), number))
+        self._routes.clear()
+        self._search = None
         return number
 
     def _resource(self, name: str, kind: str, capacity: float) -> int:
         self.resources.append(Resource(name, kind, capacity))
         return len(self.resources) - 1
 
-    def _search(self, source: int, target: int) -> Route:
-        """Dijkstra's algorithm, until the target is reached; all best ways to a vertex are kept."""
-        best: dict[int, tuple[int, int]] = {source: (0, 0)}
-        before: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-        heap = [(0, 0, source)]
-        done = set()
-        while heap:
-            cost, hops, vertex = heapq.heappop(heap)
-            if vertex in done:
-                continue
-            done.add(vertex)
-            if vertex == target:
-                return Route(self._walk_back(source, target, before), cost / _PER_SECOND)
-            for following, latency, link in self._onward[vertex]:
-                if following < self.size and following != target and not self.forward:
-                    continue
-                reached = (cost + latency, hops + 1)
-                known = best.get(following)
-                if known is None or reached < known:
-                    best[following] = reached
-                    before[following] = [(vertex, link)]
-                    heapq.heappush(heap, (*reached, following))
-                elif reached == known:
-                    before[following].append((vertex, link))
-        raise ConfigError(f"{self.name}: no way leads from rank {source} to rank {target}")
 
-    def _walk_back(self, source: int, target: int, before: dict[int, list[tuple[int, int]]]) -> tuple[int, ...]:
+class _Search:
+    """Dijkstra's algorithm from one source, as far as the targets that were asked for; all best ways are kept."""
+
+    def __init__(self, topology: Topology, source: int) -> None:
+        self.topology = topology
+        self.source = source
+        self._best: dict[int, tuple[int, int]] = {source: (0, 0)}
+        self._before: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        self._heap = [(0, 0, source)]
+        self._done: set[int] = set()
+
+    def route(self, target: int) -> Route:
+        """The route to a rank; `ConfigError` where there is none."""
+        while target not in self._done:
+            if not self._heap:
+                raise ConfigError(f"{self.topology.name}: no way leads from rank {self.source} to rank {target}")
+            self._reach(*heapq.heappop(self._heap))
+        return Route(self._walk_back(target), self._best[target][0] / _PER_SECOND)
+
+    def _reach(self, cost: int, hops: int, vertex: int) -> None:
+        topology, best = self.topology, self._best
+        if vertex in self._done:
+            return
+        self._done.add(vertex)
+        if vertex < topology.size and vertex != self.source and not topology.forward:
+            return  # a rank passes nothing on
+        for following, latency, link in topology.neighbours(vertex):
+            reached = (cost + latency, hops + 1)
+            known = best.get(following)
+            if known is None or reached < known:
+                best[following] = reached
+                self._before[following] = [(vertex, link)]
+                heapq.heappush(self._heap, (*reached, following))
+            elif reached == known:
+                self._before[following].append((vertex, link))
+
+    def _walk_back(self, target: int) -> tuple[int, ...]:
         links = []
         vertex = target
-        while vertex != source:
-            vertex, link = before[vertex][target % len(before[vertex])]
+        while vertex != self.source:
+            vertex, link = self._before[vertex][target % len(self._before[vertex])]
             if link >= 0:
                 links.append(link)
         return tuple(reversed(links))

@@ -33,23 +33,20 @@ from hal.plan.verify.tokens import Doubts, Key, Snapshot, Tokens
 
 @dataclass
 class Actor:
-    """A block or the engine of a port channel: its clocks. `epoch` is its own entry in them."""
+    """A block or the engine of a port channel: its clocks. `epoch` is its own entry in them, which it alone raises."""
 
     index: int
     rank: int
     seen: Clock
     passed: Clock
-
-    @property
-    def epoch(self) -> int:
-        """The epoch it is in."""
-        return int(self.passed[self.index])
+    epoch: int = 0
 
     def tick(self) -> None:
         """End the epoch."""
-        self.seen[self.index] += 1
+        self.epoch += 1
+        self.seen[self.index] = self.epoch
         if self.passed is not self.seen:
-            self.passed[self.index] += 1
+            self.passed[self.index] = self.epoch
 
     def publish(self, relaxed: bool) -> Snapshot:
         """A copy of the clocks by which others learn of everything up to now. Ends the epoch."""
