@@ -11,7 +11,15 @@ import pytest
 from hal_conformance import SUITE
 from hal_conformance.clauses import clauses
 from hal_conformance.collecting import check_clauses
-from hal_conformance.settings import PROFILES, Settings, check_profiles, parse_limit, parse_ranks, parse_seed
+from hal_conformance.settings import (
+    PROFILES,
+    Settings,
+    check_clause_ids,
+    check_profiles,
+    parse_limit,
+    parse_ranks,
+    parse_seed,
+)
 
 MODULES = sorted(SUITE.glob("test_*.py"))
 
@@ -90,6 +98,14 @@ def test_other_options() -> None:
     ):
         with pytest.raises(ValueError, match="allowed is"):
             call()
+
+
+def test_clauses_that_are_chosen() -> None:
+    chosen = check_clause_ids(["HAL-MEM-001", "HAL-STR-001"])
+    assert chosen == ("HAL-MEM-001", "HAL-STR-001")
+    assert not attrs.evolve(SETTINGS, clauses=chosen).complete
+    with pytest.raises(ValueError, match=r"unknown clause 'HAL-MEM-01': .* did you mean 'HAL-MEM-"):
+        check_clause_ids(["HAL-MEM-01"])
 
 
 class Item:

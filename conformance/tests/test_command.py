@@ -39,6 +39,15 @@ def test_a_failure_says_all_that_there_is_to_say(conformance: Conformance) -> No
         assert text in done.text
 
 
+def test_a_run_of_one_clause_ends_at_its_first_failure(conformance: Conformance) -> None:
+    done = conformance("--clause", "HAL-MEM-014", "--fail-fast", fault="tail")
+    assert done.status == 1
+    assert {clause for one in done.results.values() for clause in one["clauses"]} >= {"HAL-MEM-014"}
+    assert all("HAL-MEM-014" in one["clauses"] for one in done.results.values())
+    assert [one["outcome"] for one in done.results.values()].count("fail") == 1
+    assert done.document["verdict"] == "failed"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "outcome", "text"),

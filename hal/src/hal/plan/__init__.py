@@ -30,6 +30,7 @@ from hal.plan.model import (
     Wait,
 )
 from hal.plan.mscclpp import Imported, ImportOptions, import_mscclpp
+from hal.plan.rotation import rotate
 from hal.plan.text import describe, instruction_at, show
 from hal.plan.validate import validate
 
@@ -75,6 +76,7 @@ __all__ = [
     "loads",
     "lower",
     "read_file",
+    "rotate",
     "save",
     "show",
     "validate",
