@@ -14,7 +14,8 @@ from hal.plan.collective import Collective
 from hal.plan.layout import Layout
 from hal.plan.lower import lower
 from hal.plan.model import Plan
-from hal.runtime.group import NO_ROOT, Group
+from hal.runtime.disagreement import NO_ROOT
+from hal.runtime.group import Group
 from hal_collectives.algorithms import Algorithm
 from hal_collectives.plan_files import PlanFile
 from hal_collectives.selection import choose

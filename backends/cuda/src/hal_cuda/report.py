@@ -6,31 +6,20 @@ import time
 from typing import Any
 
 from hal.device import group as shared
-from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.errors import HalError, PeerFailure, StallTimeout, UsageError
-from hal.plan.collective import Collective
 from hal.plan.model import Plan
 from hal.runtime import stall
+from hal.runtime.disagreement import disagreement as disagreeing
 from hal.runtime.stall import Failure
 from hal_cuda.lane import Failed, Lane
 
 _PATIENCE = 0.5
-NO_ROOT = -1
 
 
 def disagreement(lane: Lane, launch: int) -> UsageError:
-    """The error for ranks that call different things: who said what, those that agree together."""
+    """The error for ranks that call different things."""
     calls = shared.calls(lane.control(), lane.size, launch)
-    said: dict[str, list[int]] = {}
-    for rank, call in zip(lane.ranks, calls, strict=True):
-        if call is not None:
-            said.setdefault(_call_text(*call), []).append(rank)
-    if len(said) == 1:
-        plans = sorted({f"{call[5]:016x}" for call in calls if call is not None})
-        what = f"ranks choose different algorithms for {next(iter(said))} (plans {', '.join(plans)}): their "
-        return UsageError(what + "configurations differ", rank=lane.ranks[lane.rank])
-    lines = [f"{_ranks_text(who)}: {text}" for text, who in said.items()]
-    return UsageError("ranks disagree on what they call\n  " + "\n  ".join(lines), rank=lane.ranks[lane.rank])
+    return disagreeing(calls, lane.ranks, lane.ranks[lane.rank])
 
 
 def failure(lane: Lane, failed: Failed, plan: Plan | None, operation: str) -> HalError:
@@ -66,21 +55,3 @@ def _stands(lane: Lane, plan: Plan | None, launch: int) -> list[str]:
         else:
             lines.append(f"{name}: has left this call, or does not answer")
     return lines
-
-
-def _call_text(collective: int, dtype: int, op: int, root: int, count: int, plan: int) -> str:
-    what = Collective(collective)
-    parts = [f"{count} elements of {DType(dtype).label}"]
-    if what is Collective.BARRIER:
-        parts = []
-    elif what is not what.uniform:
-        parts = [DType(dtype).label]  # ranks have counts of their own
-    if what.reduces:
-        parts.append(f"op {ReduceOp(op).label}")
-    if root != NO_ROOT:
-        parts.append(f"root {root}")
-    return f"{what.label}({', '.join(parts)})"
-
-
-def _ranks_text(ranks: list[int]) -> str:
-    return f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))}"

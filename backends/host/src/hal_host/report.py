@@ -4,34 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.errors import HalError, PeerFailure, StallTimeout, UsageError
-from hal.plan.collective import Collective
 from hal.plan.model import Plan
 from hal.runtime import stall
+from hal.runtime.disagreement import disagreement as disagreeing
 from hal.runtime.stall import Entry, Failure, Waiting
 from hal_host import _native
 
 __all__ = ["Failure", "disagreement", "failure"]
 
-NO_ROOT = -1
-
 
 def disagreement(lane: _native.Lane, ranks: tuple[int, ...]) -> UsageError:
-    """The error for ranks that call different things: who said what, those that agree together."""
-    said: dict[str, list[int]] = {}
-    for rank, call in zip(ranks, lane.calls(), strict=True):
-        if call is not None:
-            said.setdefault(_call_text(*call), []).append(rank)
-    if len(said) == 1:
-        (text, _), plans = said.popitem(), [f"{c[5]:016x}" for c in lane.calls() if c is not None]
-        return UsageError(
-            f"ranks choose different algorithms for {text} (plans {', '.join(sorted(set(plans)))}): "
-            "their configurations differ",
-            rank=ranks[lane.rank],
-        )
-    lines = [f"{_ranks_text(who)}: {text}" for text, who in said.items()]
-    return UsageError("ranks disagree on what they call\n  " + "\n  ".join(lines), rank=ranks[lane.rank])
+    """The error for ranks that call different things."""
+    return disagreeing(lane.calls(), ranks, ranks[lane.rank])
 
 
 def failure(
@@ -74,21 +59,3 @@ def _stands(lane: _native.Lane, plan: Plan | None, ranks: tuple[int, ...], launc
                 left = [Entry(Waiting(waiting), *rest) for waiting, *rest in entries]
                 lines += stall.lines(plan, member, ranks, left)
     return lines
-
-
-def _call_text(collective: int, dtype: int, op: int, root: int, count: int, plan: int) -> str:
-    what = Collective(collective)
-    parts = [f"{count} elements of {DType(dtype).label}"]
-    if what is Collective.BARRIER:
-        parts = []
-    elif what is not what.uniform:
-        parts = [DType(dtype).label]  # ranks have counts of their own
-    if what.reduces:
-        parts.append(f"op {ReduceOp(op).label}")
-    if root != NO_ROOT:
-        parts.append(f"root {root}")
-    return f"{what.label}({', '.join(parts)})"
-
-
-def _ranks_text(ranks: list[int]) -> str:
-    return f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))}"

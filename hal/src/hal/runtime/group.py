@@ -20,9 +20,8 @@ from hal.plan.memo import once_per_plan
 from hal.plan.model import Plan
 from hal.plan.validate import validate
 from hal.plan.verify import prove
+from hal.runtime.disagreement import NO_ROOT
 from hal.runtime.placed import placed
-
-NO_ROOT = -1
 
 
 class Group:
