@@ -28,7 +28,7 @@ def test_name(clause: str) -> str:
     return f"{'memory' if '-MEM-' in clause else 'executor'}::test_{clause[4:].lower()}[1]"
 
 
-test_name.__test__ = False  # type: ignore[attr-defined]
+test_name.__test__ = False  # type: ignore[attr-defined]  # its name begins like a test's
 
 
 def run(outcomes: dict[str, Any] | None = None, *, left: dict[str, Why] | None = None, detail: str = "it is so") -> Run:

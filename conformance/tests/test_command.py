@@ -48,6 +48,18 @@ def test_a_run_of_one_clause_ends_at_its_first_failure(conformance: Conformance)
     assert done.document["verdict"] == "failed"
 
 
+def test_a_folder_for_temporary_files_whose_name_is_too_long_for_sockets(
+    conformance: Conformance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    done = conformance("--test", PROPERTIES)
+    assert done.status not in (0, 1)
+    assert "by TMPDIR" in done.text
+    assert "Traceback" not in done.text
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "outcome", "text"),

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sysconfig
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,13 +20,21 @@ from .conftest import DOUBLES
 FIRST = "discovery::test_the_plug_in_is_admitted[1]"
 HANGS = "memory::test_size_and_alignment[1-1]"
 
-# beside other tests, in two processes, the second one's rank is not seen to begin; alone all four pass
-pytestmark = pytest.mark.exhaustive
+pytestmark = pytest.mark.slow
 
 
-def wait_for(path: Path) -> None:
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose name is short enough for sockets in it."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until the run has made `path`, and say what it printed where it ends before."""
     end = time.monotonic() + 60
     while not path.exists():
+        assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < end
         time.sleep(0.05)
 
@@ -33,9 +43,8 @@ def wait_for(path: Path) -> None:
     ("number", "fault"),
     [(signal.SIGTERM, "hang"), (signal.SIGTERM, "stuck"), (signal.SIGINT, "hang"), (signal.SIGKILL, "stuck")],
 )
-def test_nothing_is_left(tmp_path: Path, number: signal.Signals, fault: str) -> None:
-    temporary, mark = tmp_path / "tmp", tmp_path / "mark"
-    temporary.mkdir()
+def test_nothing_is_left(tmp_path: Path, short: Path, number: signal.Signals, fault: str) -> None:
+    temporary, mark = short, tmp_path / "mark"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HAL_")}
     environment |= {"PYTHONPATH": str(DOUBLES), "DOUBLE_FAULT": fault, "DOUBLE_MARK": str(mark)}
     environment["TMPDIR"] = str(temporary)
@@ -49,7 +58,7 @@ def test_nothing_is_left(tmp_path: Path, number: signal.Signals, fault: str) -> 
         text=True,
     )
     try:
-        wait_for(mark)
+        wait_for(mark, process)
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 2  # the server of the ranks, and at least one of them
         process.send_signal(number)

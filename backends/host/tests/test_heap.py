@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hal.interface.errors import UsageError
-from hal_host.heap import ALIGN, PAGE, Heap, HeapFull
+from hal.runtime.heap import ALIGN, PAGE, Heap, HeapFull
 from hal_host.segment import Segment
 
 SIZE = 1 << 20

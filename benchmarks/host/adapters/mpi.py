@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from mpi4py import MPI  # type: ignore[import-not-found]  # in .venv-peers alone
+from mpi4py import MPI
 
 from benchmarks.host.adapters import Array, Call
 

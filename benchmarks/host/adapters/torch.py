@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import numpy as np
-import torch  # type: ignore[import-not-found]  # in .venv-peers alone
-import torch.distributed as dist  # type: ignore[import-not-found]  # in .venv-peers alone
+import torch
+import torch.distributed as dist
 
 from benchmarks.host.adapters import Array, Call
 

@@ -10,7 +10,9 @@ import contextlib
 import itertools
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.forkserver
 import secrets
+import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ from typing import Any
 import attrs
 
 from hal.bootstrap import StoreServer
+from hal.interface.errors import UsageError
 from hal_conformance.answers import Answer, Outcome, Place, Task
 from hal_conformance.log import Log
 from hal_conformance.worker import main
@@ -195,6 +198,7 @@ class Worlds:
         if world is None:
             while len(self._live) >= _LIVE_WORLDS:
                 self._live.popitem(last=False)[1].close()
+            _serve()
             world = World(attrs.evolve(self._place, size=size, threads=threads))
         self._live[key] = world
         return world
@@ -203,6 +207,18 @@ class Worlds:
         """End all ranks."""
         while self._live:
             self._live.popitem()[1].close()
+
+
+def _serve() -> None:
+    """Have the server of processes running; `UsageError` where it has no place for its socket."""
+    try:
+        multiprocessing.forkserver.ensure_running()
+    except OSError as error:
+        folder = tempfile.gettempdir()
+        raise UsageError(
+            f"ranks cannot be started with {folder} as the folder for temporary files: {error}; "
+            "name another one, with a short name, by TMPDIR"
+        ) from error
 
 
 def _exit_text(code: int | None) -> str:

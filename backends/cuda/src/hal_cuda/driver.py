@@ -73,30 +73,30 @@ class Cuda:
             raise BackendUnavailable(f"{what}: the driver says {error}") from error
 
 
-class MissingBinding(Exception):  # noqa: N818 -- a state of the machine, caught where it becomes a problem with a remedy
+class BindingError(Exception):
     """CuPy cannot be used; the message says why."""
 
 
 @functools.cache
 def load() -> Cuda:
-    """Import CuPy; `MissingBinding` where that fails."""
+    """Import CuPy; `BindingError` where that fails."""
     # Ranks that are threads wait for each other's kernels, so that no two may stand in one hardware queue. CUDA reads
     # this once, when the process first uses it.
     os.environ.setdefault(CONNECTIONS, str(MOST_CONNECTIONS))
     try:
-        import cupy  # type: ignore[import-not-found, unused-ignore]
-        from cupy.cuda import driver, nvrtc, runtime  # type: ignore[import-not-found, unused-ignore]
+        import cupy
+        from cupy.cuda import driver, nvrtc, runtime
     except ModuleNotFoundError as error:
         if error.name != "cupy":
-            raise MissingBinding(f"CuPy is installed but cannot be imported: {error}") from error
-        raise MissingBinding("CuPy is not installed") from error
+            raise BindingError(f"CuPy is installed but cannot be imported: {error}") from error
+        raise BindingError("CuPy is not installed") from error
     except Exception as error:  # an import of native libraries may fail in any way
-        raise MissingBinding(f"CuPy is installed but cannot be imported: {error}") from error
+        raise BindingError(f"CuPy is installed but cannot be imported: {error}") from error
     if getattr(runtime, "is_hip", False):
-        raise MissingBinding("the CuPy installed here is made for another vendor's GPUs")
+        raise BindingError("the CuPy installed here is made for another vendor's GPUs")
     for module, calls in ((runtime, RUNTIME), (driver, DRIVER), (nvrtc, NVRTC)):
         if lacking := [name for name in calls if not hasattr(module, name)]:
-            raise MissingBinding(f"CuPy {cupy.__version__} is too old: {module.__name__} lacks {', '.join(lacking)}")
+            raise BindingError(f"CuPy {cupy.__version__} is too old: {module.__name__} lacks {', '.join(lacking)}")
     return Cuda(runtime, driver, nvrtc, cupy.__version__)
 
 
@@ -104,7 +104,7 @@ def binding() -> Cuda:
     """The driver; `BackendUnavailable` where there is none."""
     try:
         return load()
-    except MissingBinding as error:
+    except BindingError as error:
         raise BackendUnavailable(f"{error}: {INSTALL}") from error
 
 

@@ -14,7 +14,7 @@ from hal.device import group as shared
 from hal.device.words import MOST_MEMBERS
 from hal.interface.dtypes import ReduceOp
 from hal.interface.errors import PlanError, UsageError
-from hal.interface.executor import Call, Executable, Executor, Membership
+from hal.interface.executor import Call, Executable, Executor, Membership, check_pair
 from hal.plan.lower import Program, walk
 from hal.plan.model import Move, Plan
 from hal.runtime.stall import Failure
@@ -211,9 +211,7 @@ class CudaExecutor(Executor):
         """See `Executor.pair`."""
         if self._group is None:
             raise UsageError("the executor of a pair has no pairs of its own")
-        inside = min(sender, receiver) >= 0 and max(sender, receiver) < self.size
-        if sender == receiver or self.rank not in (sender, receiver) or not inside:
-            raise UsageError(f"rank {self.rank} has no channel from rank {sender} to rank {receiver}", rank=self.rank)
+        check_pair(self.rank, self.size, sender, receiver)
         with self._lock:
             if self.lane.closed:
                 raise UsageError("this communicator is closed", rank=self.rank)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hal.interface.errors import HalError
 from hal.plugins import Probe, Problem
 from hal_cuda import driver
-from hal_cuda.driver import Cuda, MissingBinding
+from hal_cuda.driver import BindingError, Cuda
 
 LEAST_CAPABILITY = (7, 0)
 """The first architecture with loads and stores of the memory model that device code uses."""
@@ -15,7 +15,7 @@ def probe() -> Probe:
     """Look for CuPy, a driver that is new enough, the compiler, and a device."""
     try:
         cuda = driver.load()
-    except MissingBinding as error:
+    except BindingError as error:
         return _unavailable(str(error), driver.INSTALL)
     try:
         return _probe_driver(cuda)

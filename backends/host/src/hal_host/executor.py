@@ -11,10 +11,10 @@ import threading
 from typing import Any, TypeAlias
 
 from hal.interface.errors import UsageError
-from hal.interface.executor import Call, Executable, Executor, FastCalls, Membership
+from hal.interface.executor import Call, Executable, Executor, FastCalls, Membership, check_pair
 from hal.plan.lower import Program
+from hal.runtime.heap import PAGE
 from hal_host import _native, report, segment
-from hal_host.heap import PAGE
 from hal_host.recording import Recording
 from hal_host.segment import Handle, Segment
 from hal_host.settings import HostSettings
@@ -154,9 +154,7 @@ class HostExecutor(Executor):
         """See `Executor.pair`."""
         if self._group is None:
             raise UsageError("the executor of a pair has no pairs of its own")
-        inside = min(sender, receiver) >= 0 and max(sender, receiver) < self.size
-        if sender == receiver or self.rank not in (sender, receiver) or not inside:
-            raise UsageError(f"rank {self.rank} has no channel from rank {sender} to rank {receiver}", rank=self.rank)
+        check_pair(self.rank, self.size, sender, receiver)
         with self._lock:
             if self._closed:
                 raise UsageError("this communicator is closed", rank=self.rank)

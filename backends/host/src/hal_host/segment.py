@@ -14,8 +14,8 @@ import threading
 from dataclasses import dataclass
 
 from hal.interface.errors import BackendUnavailable, PeerFailure, UsageError
+from hal.runtime.heap import PAGE, Heap, HeapFull
 from hal_host import _native
-from hal_host.heap import PAGE, Heap, HeapFull
 
 _HANDLE = struct.Struct("<8sQQQQQQ")
 _MAGIC = b"HALHOST1"

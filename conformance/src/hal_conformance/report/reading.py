@@ -43,14 +43,8 @@ def run_of(document: Mapping[str, Any]) -> Run:
     return Run(
         _made("implementation", lambda: Subject(**subject, capabilities=document["capabilities"])),
         _made("settings", lambda: _settings(_mapping(document, "settings"))),
-        tuple(
-            _made(f"results[{number}]", lambda one=one: Result(**one))  # type: ignore[misc]
-            for number, one in enumerate(_list(document, "results"))
-        ),
-        tuple(
-            _made(f"not_run[{number}]", lambda one=one: NotRun(**one))  # type: ignore[misc]
-            for number, one in enumerate(_list(document, "not_run"))
-        ),
+        tuple(_record(f"results[{number}]", Result, one) for number, one in enumerate(_list(document, "results"))),
+        tuple(_record(f"not_run[{number}]", NotRun, one) for number, one in enumerate(_list(document, "not_run"))),
         _made("started", lambda: datetime.datetime.fromisoformat(document["started"]).isoformat()),
         _made("seconds", lambda: _of(float, document["seconds"])),
         _texts(document, "environment"),
@@ -60,14 +54,12 @@ def run_of(document: Mapping[str, Any]) -> Run:
 
 def clauses_of(document: Mapping[str, Any]) -> dict[str, Clause]:
     """The clauses as the document has them."""
+    return {name: _made_clause(name, one) for name, one in _mapping(document, "clauses").items()}
+
+
+def _made_clause(name: str, one: Any) -> Clause:
     kept = ("level", "feature", "text", "why_not")
-    return {
-        name: _made(
-            f"clauses.{name}",
-            lambda name=name, one=one: Clause(name, **{key: one[key] for key in kept if key in one}),  # type: ignore[misc]
-        )
-        for name, one in _mapping(document, "clauses").items()
-    }
+    return _made(f"clauses.{name}", lambda: Clause(name, **{key: one[key] for key in kept if key in one}))
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:
@@ -106,6 +98,10 @@ def _made(where: str, make: Callable[[], T]) -> T:
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         said = str(error.args[0]) if error.args else type(error).__name__  # attrs says more in further arguments
         raise UsageError(f"{where}: {said}") from None
+
+
+def _record(where: str, kind: Callable[..., T], fields: Any) -> T:
+    return _made(where, lambda: kind(**fields))
 
 
 def _mapping(document: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from hal.device import ENTRY, group, kernel_source, pack
 from hal.device.group import MemberMemory, call_key
 from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.errors import BackendUnavailable, PlanError, StallTimeout, UsageError
-from hal.interface.executor import Call, Executable, Executor, Membership
+from hal.interface.executor import Call, Executable, Executor, Membership, check_pair
 from hal.plan.lower import Program
 from hal.plan.model import Plan
 from hal.runtime.stall import Failure
@@ -149,12 +149,7 @@ class SysvExecutor(Executor):
     def pair(self, sender: int, receiver: int) -> SysvExecutor:
         """The executor of a pair, made at its first use; its memory is there from the beginning."""
         ranks = (sender, receiver)
-        if sender == receiver or self.rank not in ranks or not all(0 <= one < self.size for one in ranks):
-            raise UsageError(
-                f"no pair leads from rank {sender} to rank {receiver}: it takes this rank, {self.rank}, and another of "
-                f"{self.size}",
-                rank=self._shared.own,
-            )
+        check_pair(self.rank, self.size, sender, receiver)
         if self._whole is not None:
             raise UsageError("the executor of a pair has no pairs of its own", rank=self._shared.own)
         with self._lock:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from hal.interface.errors import UsageError
 from hal.plan.collective import Collective
 from hal.plan.lower import Program
 
@@ -35,6 +36,13 @@ class Call:
     count: int
     plan: int
     """The first 8 bytes of a digest over the plans that may run."""
+
+
+def check_pair(rank: int, size: int, sender: int, receiver: int) -> None:
+    """`UsageError` unless `rank` is one of two different members of a group of `size` (`Executor.pair`)."""
+    inside = min(sender, receiver) >= 0 and max(sender, receiver) < size
+    if sender == receiver or rank not in (sender, receiver) or not inside:
+        raise UsageError(f"rank {rank} has no channel from rank {sender} to rank {receiver}", rank=rank)
 
 
 class Executable(abc.ABC):
