@@ -11,8 +11,10 @@ EVERYDAY = range(1, 9)
 
 def prove(algorithm, size, roots):
     for root in roots if Collective.of(algorithm.collective).rooted else [None]:
-        report = verify(algorithm.builder(size) if root is None else algorithm.builder(size, root))
-        assert report.ok, str(report)
+        plan = algorithm.builder(size) if root is None else algorithm.builder(size, root)
+        for variable in {False, algorithm.variable}:
+            report = verify(plan, variable=variable)
+            assert report.ok, str(report)
 
 
 def cases(sizes):

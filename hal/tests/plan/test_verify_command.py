@@ -11,6 +11,8 @@ from hal.cli import plan as command
 from hal.cli.group import HalGroup
 from hal.plan import PlanBuilder, save
 
+from .verifying import exchange
+
 
 @pytest.fixture
 def hal():
@@ -48,6 +50,16 @@ def test_proven_plans(hal, right):
     done = hal("plan", "verify", right, right)
     assert done.exit_code == 0
     assert done.output.count("proven (") == 2
+
+
+def test_counts_that_differ(hal, right, tmp_path):
+    done = hal("plan", "verify", "--variable", right)
+    assert done.exit_code == 0
+    assert "equal and different counts, any type, apart and in place" in done.output
+    save(exchange(), tmp_path / "all_reduce.json")
+    done = hal("plan", "verify", "--variable", tmp_path / "all_reduce.json")
+    assert done.exit_code == 1
+    assert "uneven-counts: all_reduce has no form of variable counts" in done.output
 
 
 def test_a_race_for_people(hal, right, tmp_path):

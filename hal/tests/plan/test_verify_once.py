@@ -19,9 +19,9 @@ def examined(monkeypatch):
     """The plans that the verifier has examined."""
     found = []
 
-    def counting(plan):
+    def counting(plan, **options):
         found.append(plan.name)
-        return verify(plan)
+        return verify(plan, **options)
 
     monkeypatch.setattr(once, "verify", counting)
     return found
@@ -82,3 +82,32 @@ def test_a_trusted_plan_is_not_examined(examined):
     wrong = plan(right=False)
     prove(trust(wrong))
     assert examined == []
+
+
+def gathering():
+    p = PlanBuilder("all_gather", name="p", ranks=1)
+    (rank,) = p.ranks
+    rank.block().copy(rank.output[0], rank.input[0])
+    return p.build()
+
+
+def test_counts_that_differ_are_examined_apart(examined, monkeypatch):
+    first = gathering()
+    for _ in range(2):
+        prove(first)
+        prove(first, variable=True)
+    prove(gathering(), variable=True)
+    assert examined == ["p", "p"]
+    monkeypatch.setattr(once, "_proven", set())
+    prove(gathering(), variable=True)
+    assert examined == ["p", "p"]
+    with pytest.raises(PlanError, match="all_reduce has no form of variable counts"):
+        prove(plan(), variable=True)
+
+
+def test_trust_is_for_equal_counts_unless_it_says_otherwise(examined):
+    first, second = gathering(), gathering()
+    prove(trust(first, variable=True), variable=True)
+    assert examined == []
+    prove(trust(second), variable=True)
+    assert examined == ["p"]

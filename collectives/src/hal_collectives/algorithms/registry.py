@@ -110,7 +110,7 @@ def _size_text(nbytes: int) -> str:
 def _built(algorithm: Algorithm, size: int, root: int | None) -> Plan:
     plan = algorithm.builder(size) if root is None else algorithm.builder(size, root)
     built_in = algorithm.builder.__module__.startswith(f"{__package__}.")
-    return trust(plan) if built_in and size in PROVEN_SIZES else plan
+    return trust(plan, variable=algorithm.variable) if built_in and size in PROVEN_SIZES else plan
 
 
 _REGISTER: dict[str, dict[str, Algorithm]] = {}

@@ -32,6 +32,9 @@ def verify_plans(
             help="What the device has room for, such as blocks=16; may be repeated.",
         ),
     ] = None,
+    variable: Annotated[
+        bool, typer.Option("--variable", help="Prove for counts that differ between ranks, too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Prove plans right, or say what is wrong: deadlocks, races, wrong results.
@@ -56,7 +59,7 @@ def verify_plans(
         if not as_json:
             for warning in found.warnings:
                 typer.echo(f"{file}: warning: {warning}", err=True)
-        report = verify(found.plan, limits=limits)
+        report = verify(found.plan, limits=limits, variable=variable)
         status = max(status, int(not report.ok))
         reports.append({"file": str(file), "warnings": list(found.warnings), **report.facts()})
         if not as_json:

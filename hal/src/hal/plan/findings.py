@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hal.interface.dtypes import DType, ReduceOp
 from hal.plan.text import Path, path_text
 
 
@@ -45,6 +46,8 @@ class Code(enum.Enum):
     """The output does not hold what the collective promises."""
     INPUT_OVERWRITTEN = "input-overwritten"
     """The plan changes its input where that is not part of the output."""
+    UNEVEN_COUNTS = "uneven-counts"
+    """Right for equal counts, but wrong, or not examined, where the counts of ranks differ."""
     RESOURCE_LIMIT = "resource-limit"
     """The plan needs more of something than the device has."""
     TOO_LARGE = "too-large"
@@ -107,6 +110,44 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Scope:
+    """The calls of a plan that its proof holds for."""
+
+    variable: bool
+    """Whether the counts of ranks may differ; else every count that is the same on all ranks."""
+    operations: tuple[ReduceOp, ...]
+    """The reductions for which the outputs are right; none where nothing is reduced."""
+    sharings: tuple[str, ...]
+    """`apart`, `in place`: how input and output may share memory."""
+    outputs: bool = True
+    """Whether the outputs were examined; a `custom` plan promises nothing of them."""
+
+    @property
+    def types(self) -> tuple[DType, ...]:
+        """The element types for which one of the operations is defined."""
+        bitwise = bool(self.operations) and all(op.is_bitwise for op in self.operations)
+        return tuple(dtype for dtype in DType if not (bitwise and dtype.is_float))
+
+    def __str__(self) -> str:
+        counts = "equal and different counts" if self.variable else "equal counts"
+        named = " and ".join(op.label for op in self.operations) + " alone"
+        what = "" if not self.operations else f", {'any operation' if self.operations == tuple(ReduceOp) else named}"
+        types = "any type" if self.types == tuple(DType) else "integers"
+        results = "" if self.outputs else ", but not what outputs hold"
+        return f"{counts}{what}, {types}, {' and '.join(self.sharings)}{results}"
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "counts": "any" if self.variable else "equal",
+            "operations": [op.label for op in self.operations],
+            "types": [dtype.label for dtype in self.types],
+            "sharings": list(self.sharings),
+            "outputs": self.outputs,
+        }
+
+
+@dataclass(frozen=True)
 class Report:
     """The verdict on a plan."""
 
@@ -118,6 +159,8 @@ class Report:
     """Instructions examined, each piece of a loop and each layout counted."""
     layouts: tuple[str, ...] = field(default=())
     """The cuts of a count and the sharings of memory under which the plan was examined."""
+    scope: Scope | None = None
+    """What the proof holds for; None where there is none."""
 
     @property
     def ok(self) -> bool:
@@ -126,7 +169,7 @@ class Report:
 
     def __str__(self) -> str:
         if self.ok:
-            return f"plan {self.plan!r} on {self.ranks} ranks: proven ({self.steps} steps)"
+            return f"plan {self.plan!r} on {self.ranks} ranks: proven ({self.steps} steps): {self.scope}"
         count = "1 finding" if len(self.findings) == 1 else f"{len(self.findings)} findings"
         return "\n".join([f"plan {self.plan!r} on {self.ranks} ranks: {count}", *map(str, self.findings)])
 
@@ -137,6 +180,7 @@ class Report:
             "ranks": self.ranks,
             "digest": self.digest,
             "ok": self.ok,
+            "scope": None if self.scope is None else self.scope.facts(),
             "steps": self.steps,
             "layouts": list(self.layouts),
             "findings": [finding.facts() for finding in self.findings],

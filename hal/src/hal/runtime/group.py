@@ -98,7 +98,7 @@ class Group:
             check(each)
             _check_switches(each, self.device)
             if self.verify:
-                prove(each)
+                prove(each, variable=layout is not None)
             where = layout(each) if layout else Layout.uniform(each, count, dtype.itemsize)
             program = lower(each, executor.rank, where, dtype, op)
             if program.scratch_bytes > executor.scratch_bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hal.interface.dtypes import ReduceOp
 from hal.plan.collective import Collective
 from hal.plan.findings import Code, Finding, Where
 from hal.plan.layout import Layout
@@ -49,6 +50,19 @@ def check_results(program: Program, memory: Memory) -> Iterator[Finding]:
         yield Finding(Code.WRONG_RESULT, f"outputs are reduced by different operations: {named}", where, memory.sharing)
     if not memory.in_place:
         yield from _overwritten(program, memory)
+
+
+def operations(program: Program, memory: Memory) -> tuple[ReduceOp, ...]:
+    """The reductions for which outputs that are right are so: all, unless the plan names one."""
+    collective = Collective.of(program.plan.collective)
+    if collective is Collective.CUSTOM:
+        return tuple(ReduceOp)
+    if not collective.reduces:
+        return ()
+    shadows = (memory.table[4 * rank + OUTPUT][0] for rank in range(program.plan.size))
+    values = (segment.value for shadow in shadows for segment in shadow.segments())
+    named = {value.op for value in values if value is not None} - {None, CALL}
+    return tuple(op for op in ReduceOp if not named or op.label in named)
 
 
 def check_barrier(machine: Machine, program: Program) -> Iterator[Finding]:

@@ -17,24 +17,42 @@ from hal.plan.verify.proof import verify
 MOST_SHOWN = 5
 """Findings that the error of a refused plan quotes."""
 
-_trusted: set[int] = set()
+_trusted: dict[int, bool] = {}
+"""By identity: whether for counts that differ too."""
 _proven: set[str] = set()
 
 
-@once_per_plan
-def prove(plan: Plan) -> None:
+def prove(plan: Plan, *, variable: bool = False) -> None:
     """Make sure that a plan is right before it runs; `PlanError` with the findings where it is not.
 
-    A plan that was proven before, in this process or by this user on this machine, is not examined again.
+    With `variable` also for counts that differ between ranks. A plan that was proven before, in this process or by this
+    user on this machine, is not examined again.
     """
-    if id(plan) in _trusted:
+    if variable:
+        _prove_variable(plan)
+    else:
+        _prove_equal(plan)
+
+
+@once_per_plan
+def _prove_equal(plan: Plan) -> None:
+    _prove(plan, False)
+
+
+@once_per_plan
+def _prove_variable(plan: Plan) -> None:
+    _prove(plan, True)
+
+
+def _prove(plan: Plan, variable: bool) -> None:
+    if _trusted.get(id(plan), -1) >= variable:
         return
-    name = digest(plan)
+    name = digest(plan) + ("-variable" if variable else "")
     if name in _proven:
         return
     marker = _folder() / name
     if not marker.exists():
-        report = verify(plan)
+        report = verify(plan, variable=variable)
         if not report.ok:
             few = "\n".join(str(finding) for finding in report.findings[:MOST_SHOWN])
             more = len(report.findings) - MOST_SHOWN
@@ -47,13 +65,14 @@ def prove(plan: Plan) -> None:
     _proven.add(name)
 
 
-def trust(plan: Plan) -> Plan:
+def trust(plan: Plan, *, variable: bool = False) -> Plan:
     """Let a plan run without a proof, and return it.
 
     For plans that tests have proven already, and for those that do a part of what must happen, such as a single put,
-    and leave the order to their caller. The plan must be kept alive by the caller for as long as it is used.
+    and leave the order to their caller; with `variable` for counts that differ between ranks too. The plan must be kept
+    alive by the caller for as long as it is used.
     """
-    _trusted.add(id(plan))
+    _trusted[id(plan)] = variable
     return plan
 
 
