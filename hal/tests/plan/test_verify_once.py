@@ -1,5 +1,7 @@
 """Plans are proven once before they run, and remembered."""
 
+import gc
+
 import pytest
 
 from hal.interface.errors import PlanError
@@ -82,6 +84,16 @@ def test_a_trusted_plan_is_not_examined(examined):
     wrong = plan(right=False)
     prove(trust(wrong))
     assert examined == []
+
+
+def test_trust_ends_with_the_plan():
+    """Another plan may come to lie where it was."""
+    for _ in range(50):
+        trust(plan(right=False))
+        with pytest.raises(PlanError, match="is refused"):
+            prove(plan(right=False))
+    gc.collect()
+    assert not any(plan() is None for plan, _ in once._trusted.values())
 
 
 def gathering():

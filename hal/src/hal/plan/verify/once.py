@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import weakref
 from functools import cache
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from hal.plan.verify.proof import verify
 MOST_SHOWN = 5
 """Findings that the error of a refused plan quotes."""
 
-_trusted: dict[int, bool] = {}
-"""By identity: whether for counts that differ too."""
+_trusted: dict[int, tuple[weakref.ref[Plan], bool]] = {}
+"""By identity, while the plan lives: whether for counts that differ too."""
 _proven: set[str] = set()
 
 
@@ -45,7 +46,8 @@ def _prove_variable(plan: Plan) -> None:
 
 
 def _prove(plan: Plan, variable: bool) -> None:
-    if _trusted.get(id(plan), -1) >= variable:
+    known = _trusted.get(id(plan))
+    if known is not None and known[0]() is plan and known[1] >= variable:
         return
     name = digest(plan) + ("-variable" if variable else "")
     if name in _proven:
@@ -69,15 +71,15 @@ def trust(plan: Plan, *, variable: bool = False) -> Plan:
     """Let a plan run without a proof, and return it.
 
     For plans that tests have proven already, and for those that do a part of what must happen, such as a single put,
-    and leave the order to their caller; with `variable` for counts that differ between ranks too. The plan must be kept
-    alive by the caller for as long as it is used.
+    and leave the order to their caller; with `variable` for counts that differ between ranks too.
     """
-    _trusted[id(plan)] = variable
+    key = id(plan)
+    _trusted[key] = (weakref.ref(plan, lambda _: _trusted.pop(key, None)), variable)
     return plan
 
 
 def _folder() -> Path:
-    """Where proofs are remembered: apart for each version of the verifier, whose source is its version."""
+    """Where proofs are remembered: apart for each version of the verifier, whose source, with that of plans, is it."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "hal" / "proven" / _version()
 
@@ -85,6 +87,7 @@ def _folder() -> Path:
 @cache
 def _version() -> str:
     source = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    own = Path(__file__).parent
+    for file in sorted([*own.glob("*.py"), *own.parent.glob("*.py")]):
         source.update(file.read_bytes())
     return source.hexdigest()[:16]
