@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+_WIDTH_OF_FILES = 200
+
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that prints text as it is: what plug-ins and files say is never taken for markup."""
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    """A console that prints text as it is: what plug-ins and files say is never taken for markup.
+
+    Away from a terminal lines are long, so that tables are whole for `grep` and `less -S`; COLUMNS says otherwise.
+    """
+    made = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = _WIDTH_OF_FILES
+    return made
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> Table:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hal.cli.output import console, print_error, table
+from hal.cli.plan_source import HELP, PROVIDERS, Ranks, Root, print_warnings, read_plan
 from hal.plugins.entry_points import Installed, PluginError, list_group, one_line
 
 if TYPE_CHECKING:
     from hal.plan import Plan
-
-PROVIDERS = "hal.algorithms"
-"""The entry-point group of algorithms: functions that return objects with the attributes `FACTS` names.
-
-An algorithm may have more to tell: `supports(size)`, `build(size, root)` and `sizes(size)`, from which the figures
-come; see `hal_collectives.algorithms.Algorithm`.
-"""
 
 FACTS = ("collective", "name", "ranks", "description")
 COLUMNS = ("collective", "name", "steps", "moved", "scratch", "chosen for", "description")
@@ -40,17 +33,20 @@ def register(app: typer.Typer) -> None:
 
 @plans.command("show")
 def show_plan(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A plan as JSON.")],
+    plan: Annotated[str, typer.Argument(metavar="FILE", help=HELP)],
     rank: Annotated[int | None, typer.Option("--rank", metavar="R", help="Show this rank alone.")] = None,
+    ranks: Ranks = None,
+    root: Root = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a plan instruction by instruction."""
-    from hal.plan import load, show  # here, because they bring numpy, which `hal --version` does without
+    from hal.plan import show  # here, because it brings numpy, which `hal --version` does without
 
-    plan = load(file)
-    text = show(plan, rank)  # also where JSON is asked for: it refuses a rank that is not there
+    found = read_plan(plan, ranks, root)
+    print_warnings(plan, found.warnings)
+    text = show(found.plan, rank)  # also where JSON is asked for: it refuses a rank that is not there
     if as_json:
-        typer.echo(json.dumps(_facts(plan, rank), indent=2))
+        typer.echo(json.dumps(_facts(found.plan, rank), indent=2))
     else:
         typer.echo(text)
 

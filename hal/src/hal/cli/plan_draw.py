@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hal.cli.plan import plans
+from hal.cli.plan_source import HELP, Ranks, Root, print_warnings, read_plan
 from hal.config import kinds
 from hal.interface.errors import UsageError
 
@@ -21,7 +22,7 @@ def register() -> None:
 
 
 def draw(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A plan as JSON.", show_default=False)] = None,
+    plan: Annotated[str | None, typer.Argument(metavar="[FILE]", help=HELP, show_default=False)] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="OUT", help="A name that ends with .svg, .png or .html."),
@@ -29,9 +30,11 @@ def draw(
     size: Annotated[
         str | None, typer.Option("--size", metavar="SIZE", help="Show bytes for a message such as 64M.")
     ] = None,
-    ranks: Annotated[
+    only: Annotated[
         list[int] | None, typer.Option("--rank", metavar="R", help="Show this rank alone; may be repeated.")
     ] = None,
+    ranks: Ranks = None,
+    root: Root = None,
     timeline: Annotated[
         Path | None, typer.Option("--timeline", metavar="TRACE", help="Draw a trace of HAL_TRACE or the simulator.")
     ] = None,
@@ -41,26 +44,27 @@ def draw(
 ) -> None:
     """Draw who sends what to whom in a plan, by step; or, with --timeline, what ran when.
 
-    The picture is the file OUT, by default the name of FILE or TRACE with .svg in the working directory.
+    The picture is the file OUT, by default the name of FILE, ALGORITHM or TRACE with .svg in the working directory.
     """
     from hal.plan.draw import check_output, draw_plan, draw_timeline, read_trace
 
-    given = file if file is not None else timeline
-    if given is None or (file is not None and timeline is not None):
+    given = str(timeline) if plan is None else plan.rpartition(":")[2]
+    if (plan is None) == (timeline is None):
         raise UsageError("give a plan as FILE, or a trace with --timeline")
     if timeline is not None and size is not None:
         raise UsageError("--size is for plans: a timeline has the sizes of its run")
     if timeline is None and launch is not None:
         raise UsageError("--launch is for timelines")
-    target = Path(f"{given.stem}.svg") if output is None else output
+    target = Path(f"{Path(given).stem}.svg") if output is None else output
     check_output(target)
     if timeline is not None:
-        draw_timeline(read_trace(timeline, launch), target, ranks=ranks or None)
+        draw_timeline(read_trace(timeline, launch), target, ranks=only or None)
     else:
-        from hal.plan import load
-
-        plan = load(given)
-        draw_plan(plan, target, layout=None if size is None else _layout(plan, size), ranks=ranks or None)
+        assert plan is not None
+        found = read_plan(plan, ranks, root)
+        print_warnings(plan, found.warnings)
+        layout = None if size is None else _layout(found.plan, size)
+        draw_plan(found.plan, target, layout=layout, ranks=only or None)
     typer.echo(f"{target}")
 
 

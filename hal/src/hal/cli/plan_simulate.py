@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hal.cli.output import console, table
-from hal.cli.plan import PROVIDERS, plans
+from hal.cli.plan import plans
+from hal.cli.plan_source import HELP, Ranks, Root, print_warnings, read_plan
 from hal.config import kinds
-from hal.interface.errors import UsageError, unknown_name
-from hal.plugins.entry_points import list_group
+from hal.interface.errors import UsageError
 
 if TYPE_CHECKING:
     from hal.plan import Plan
@@ -33,17 +33,13 @@ def register() -> None:
 def simulate_plan(
     plan: Annotated[
         str,
-        typer.Argument(
-            metavar="FILE", help="A plan as JSON; or COLLECTIVE:ALGORITHM of an installed one, with --ranks."
-        ),
+        typer.Argument(metavar="FILE", help=HELP),
     ],
     topology: Annotated[Path, typer.Option("--topology", metavar="FILE", help="The topology as YAML.")],
     size: Annotated[str, typer.Option("--size", metavar="SIZE", help="Bytes of the larger buffer, such as 64M.")],
     dtype: Annotated[str, typer.Option("--dtype", metavar="TYPE", help="The element type.")] = "float32",
-    ranks: Annotated[
-        int | None, typer.Option("--ranks", metavar="N", min=1, help="The ranks of an installed algorithm.")
-    ] = None,
-    root: Annotated[int, typer.Option("--root", metavar="R", help="The root of an installed algorithm.")] = 0,
+    ranks: Ranks = None,
+    root: Root = None,
     timeline: Annotated[
         Path | None, typer.Option("--timeline", metavar="OUT", help="Write what ran when, as a Chrome trace.")
     ] = None,
@@ -65,7 +61,9 @@ def simulate_plan(
         raise UsageError("--timeline-ranks says what --timeline writes: give that too")
     links = load_topology(topology)
     with no_garbage_search():
-        read = _plan(plan, ranks, root)
+        found = read_plan(plan, ranks, root)
+        print_warnings(plan, found.warnings)
+        read = found.plan
         # `load` has validated a file, and installed algorithms are valid: for 1,024 ranks that alone takes a minute
         count = _count(read, nbytes, kind.itemsize)
         prediction = simulate(read, links, count, kind, validate=False)
@@ -99,36 +97,6 @@ def _count(plan: Plan, nbytes: int, itemsize: int) -> int:
     """The count of the largest call whose larger buffer has at most so many bytes, as `hal bench` counts."""
     chunks = max(max(rank.input_chunks, rank.output_chunks) for rank in plan.ranks)
     return nbytes // itemsize * plan.split // max(chunks, plan.split)
-
-
-def _plan(name: str, ranks: int | None, root: int) -> Plan:
-    from hal.plan import load
-
-    collective, colon, algorithm = name.partition(":")
-    if not colon or Path(name).exists():
-        if ranks is not None:
-            raise UsageError("--ranks is for installed algorithms: a plan file has its own number of ranks")
-        return load(Path(name))
-    if ranks is None:
-        raise UsageError(f"{name} is an installed algorithm: say for how many ranks with --ranks")
-    return _installed(collective, algorithm, ranks, root)
-
-
-def _installed(collective: str, algorithm: str, ranks: int, root: int) -> Plan:
-    """The plan of an installed algorithm."""
-    from hal.plan.collective import Collective
-
-    wanted = Collective.of(collective)
-    found: dict[str, Any] = {
-        one.name: one
-        for provider in list_group(PROVIDERS)
-        for one in provider.load()()
-        if one.collective == wanted.label
-    }
-    if algorithm not in found:
-        raise UsageError(unknown_name(f"algorithm of {wanted.label}", algorithm, found))
-    made: Plan = found[algorithm].build(ranks, root if wanted.rooted else None)
-    return made
 
 
 def _facts(prediction: Prediction) -> dict[str, Any]:

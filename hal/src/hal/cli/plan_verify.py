@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hal.cli.output import print_error
 from hal.cli.plan import plans
+from hal.cli.plan_source import Ranks, Root, print_warnings, read_plan
 from hal.interface.errors import PlanError, UsageError, unknown_name
 
 if TYPE_CHECKING:
@@ -23,7 +23,12 @@ def register() -> None:
 
 
 def verify_plans(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Plans as JSON.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Plans as JSON; or COLLECTIVE:ALGORITHM, with --ranks."),
+    ],
+    ranks: Ranks = None,
+    root: Root = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -41,7 +46,6 @@ def verify_plans(
 
     The exit status is 0 where all plans are proven, 1 where one of them is not, 2 where one cannot be read.
     """
-    from hal.plan import read_file
     from hal.plan.verify import verify
 
     limits = _limits(limit or [])
@@ -49,19 +53,18 @@ def verify_plans(
     status = 0
     for file in files:
         try:
-            found = read_file(file, validated=False)
+            found = read_plan(file, ranks, root, validated=False)
         except PlanError as error:
             status = 2
-            reports.append({"file": str(file), "error": error.message})
+            reports.append({"file": file, "error": error.message})
             if not as_json:
                 print_error(error.message)
             continue
         if not as_json:
-            for warning in found.warnings:
-                typer.echo(f"{file}: warning: {warning}", err=True)
+            print_warnings(file, found.warnings)
         report = verify(found.plan, limits=limits, variable=variable)
         status = max(status, int(not report.ok))
-        reports.append({"file": str(file), "warnings": list(found.warnings), **report.facts()})
+        reports.append({"file": file, "warnings": list(found.warnings), **report.facts()})
         if not as_json:
             typer.echo(f"{file}: {report}")
     if as_json:
