@@ -1,0 +1,13 @@
+"""What backends for GPUs have in common: memory, streams, graphs, compiled code and the executor, over one small driver.
+
+A backend for a maker's GPUs implements `hal.gpu.driver.Driver`, some forty calls as thin as its binding allows, writes
+the `intrinsics.h` of its device code, and a plug-in that opens a `hal.gpu.device.GpuDevice`. All else is here, once:
+
+| module | holds |
+|---|---|
+| `driver` | the calls that a maker's driver has to offer |
+| `device`, `segment`, `streams` | `hal.interface.device` on these calls |
+| `program` | device code to kernels: compiled at run time, kept on disk |
+| `executor`, `group`, `lane`, `report` | `hal.interface.executor`: one launch a collective, and what the host does around it |
+| `settings` | the settings that every such backend has |
+"""
