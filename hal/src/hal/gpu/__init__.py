@@ -1,4 +1,4 @@
-"""What backends for GPUs have in common: memory, streams, graphs, compiled code and the executor, over one small driver.
+"""What backends for GPUs have in common: memory, streams, graphs, compiled code, the executor, over one driver.
 
 A backend for a maker's GPUs implements `hal.gpu.driver.Driver`, some forty calls as thin as its binding allows, writes
 the `intrinsics.h` of its device code, and a plug-in that opens a `hal.gpu.device.GpuDevice`. All else is here, once:
@@ -8,6 +8,6 @@ the `intrinsics.h` of its device code, and a plug-in that opens a `hal.gpu.devic
 | `driver` | the calls that a maker's driver has to offer |
 | `device`, `segment`, `streams` | `hal.interface.device` on these calls |
 | `program` | device code to kernels: compiled at run time, kept on disk |
-| `executor`, `group`, `lane`, `report` | `hal.interface.executor`: one launch a collective, and what the host does around it |
+| `executor`, `group`, `lane`, `report` | `hal.interface.executor`: one launch a collective, and the host around it |
 | `settings` | the settings that every such backend has |
 """

@@ -151,8 +151,10 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def host_malloc(self, nbytes: int) -> int:
-        """Memory of the host that stays where it is and that all devices reach; coherent: a kernel and the host see each
-        other's stores while the kernel runs."""
+        """Memory of the host that stays where it is and that all devices reach.
+
+        It is coherent: a kernel and the host see each other's stores while the kernel runs.
+        """
 
     @abc.abstractmethod
     def host_free(self, address: int) -> None:
