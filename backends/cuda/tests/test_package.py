@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from hal.gpu.segment import Handle
 from hal.interface.errors import BackendUnavailable, UsageError
-from hal_cuda import driver, plugin, processes
-from hal_cuda.segment import Handle
+from hal.runtime import processes
+from hal_cuda import binding, plugin
 from hal_cuda.settings import CudaSettings
 
 DOUBLE = Path(__file__).parents[3] / "tests" / "doubles" / "cuda"
-HANDLE = Handle(*processes.own(), bytes(16), 1 << 40, 1 << 20, 256, 1000, bytes(64))
+HANDLE = Handle("cuda", *processes.own(), bytes(16), 1 << 40, 1 << 20, 256, 1000, bytes(64))
 
 
 def probed(**environment: str) -> str:
@@ -38,7 +39,7 @@ def test_importing_the_plugin_imports_no_driver():
 
 def test_without_cupy(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    driver.load.cache_clear()
+    binding.load.cache_clear()
     try:
         probe = plugin.hal_probe()
         assert not probe.available
@@ -47,7 +48,7 @@ def test_without_cupy(monkeypatch):
         with pytest.raises(BackendUnavailable, match="CuPy"):
             plugin.hal_open_device(CudaSettings(), 0)
     finally:
-        driver.load.cache_clear()
+        binding.load.cache_clear()
 
 
 def test_what_is_missing():
@@ -58,12 +59,12 @@ def test_what_is_missing():
 
 
 def test_a_handle_comes_back():
-    assert Handle.unpack(HANDLE.pack()) == HANDLE
+    assert Handle.unpack(HANDLE.pack(), "cuda") == HANDLE
 
 
-@pytest.mark.parametrize("at", [0, 9, 30, 70, -1])
+@pytest.mark.parametrize("at", [0, 9, 30, 70, 100, -1])
 def test_an_altered_handle_is_refused(at):
     data = bytearray(HANDLE.pack())
     data[at] ^= 1
     with pytest.raises(UsageError, match="no memory handle"):
-        Handle.unpack(bytes(data))
+        Handle.unpack(bytes(data), "cuda")

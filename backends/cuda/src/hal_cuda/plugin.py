@@ -6,7 +6,6 @@ from typing import Any
 
 from hal.interface.capability import Capability
 from hal.interface.device import Device
-from hal.interface.errors import UsageError
 from hal.plugins import BackendInfo, Probe, hookimpl
 from hal_cuda.settings import CudaSettings
 
@@ -42,12 +41,7 @@ def hal_probe() -> Probe:
 @hookimpl
 def hal_open_device(settings: Any, index: int) -> Device:
     """Open one of the devices that CUDA lists."""
-    from hal_cuda.device import CudaDevice
-    from hal_cuda.driver import binding
+    from hal.gpu.device import open_device
+    from hal_cuda.driver import cuda
 
-    cuda = binding()
-    with cuda.doing("counting the devices"):
-        count = cuda.runtime.getDeviceCount()
-    if not 0 <= index < count:
-        raise UsageError(f"there is no device {index}: CUDA lists {count}, counted from 0")
-    return CudaDevice(cuda, settings, index)
+    return open_device(cuda(), settings, index)

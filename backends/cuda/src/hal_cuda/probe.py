@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from hal.interface.errors import HalError
 from hal.plugins import Probe, Problem
-from hal_cuda import driver
-from hal_cuda.driver import BindingError, Cuda
-
-LEAST_CAPABILITY = (7, 0)
-"""The first architecture with loads and stores of the memory model that device code uses."""
+from hal_cuda import binding
+from hal_cuda.binding import LEAST_CAPABILITY, Binding, BindingError
 
 
 def probe() -> Probe:
     """Look for CuPy, a driver that is new enough, the compiler, and a device."""
     try:
-        cuda = driver.load()
+        cuda = binding.load()
     except BindingError as error:
-        return _unavailable(str(error), driver.INSTALL)
+        return _unavailable(str(error), binding.INSTALL)
     try:
         return _probe_driver(cuda)
     except (HalError, RuntimeError) as error:  # CuPy's errors are RuntimeErrors
         return _unavailable(f"the driver fails: {error}", "see whether nvidia-smi works, and what dmesg says of it")
 
 
-def _probe_driver(cuda: Cuda) -> Probe:
+def _probe_driver(cuda: Binding) -> Probe:
     runtime = cuda.runtime
     made_for, found = runtime.runtimeGetVersion(), runtime.driverGetVersion()
     if not found:
@@ -41,9 +38,10 @@ def _probe_driver(cuda: Cuda) -> Probe:
     try:
         count = runtime.getDeviceCount()
     except runtime.CUDARuntimeError as error:
-        if driver.status_of(error) == driver.INSUFFICIENT_DRIVER:
+        status = getattr(error, "status", None)
+        if status == binding.INSUFFICIENT_DRIVER:
             return _unavailable(f"the driver is too old for this CuPy: {error}", "install a newer driver")
-        if driver.status_of(error) != driver.NO_DEVICE:
+        if status != binding.NO_DEVICE:
             raise
         count = 0
     if not count:

@@ -6,12 +6,12 @@ import time
 from typing import Any
 
 from hal.device import group as shared
+from hal.gpu.lane import Failed, Lane
 from hal.interface.errors import HalError, PeerFailure, StallTimeout, UsageError
 from hal.plan.model import Plan
 from hal.runtime import stall
 from hal.runtime.disagreement import disagreement as disagreeing
 from hal.runtime.stall import Failure
-from hal_cuda.lane import Failed, Lane
 
 _PATIENCE = 0.5
 

@@ -14,13 +14,13 @@ import struct
 import threading
 from dataclasses import dataclass
 
+from hal.gpu.driver import Driver, Status
 from hal.interface.errors import BackendUnavailable, PeerFailure, UsageError
+from hal.runtime import processes
 from hal.runtime.heap import Heap, HeapFull
-from hal_cuda import driver, processes
-from hal_cuda.driver import Cuda
 
-_HANDLE = struct.Struct("<8sQQ16sQQQQ64s")
-_MAGIC = b"HALCUDA1"
+_HANDLE = struct.Struct("<8s16sQQ16sQQQQ64s")
+_MAGIC = b"HALGPU01"
 _SEAL = 8
 HOST_BYTES = 1 << 18
 """Host memory that kernels reach, for the words that they and the host tell each other."""
@@ -30,6 +30,8 @@ HOST_BYTES = 1 << 18
 class Handle:
     """What an exported range is called between processes."""
 
+    backend: str
+    """Its section (`Driver.section`)."""
     pid: int
     start: int
     """When the process was started."""
@@ -41,23 +43,25 @@ class Handle:
     offset: int
     nbytes: int
     ipc: bytes
-    """CUDA's handle of the segment."""
+    """The driver's handle of the segment."""
 
     def pack(self) -> bytes:
-        """As bytes, sealed: CUDA would not notice all that may be altered."""
-        data = _HANDLE.pack(
-            _MAGIC, self.pid, self.start, self.uuid, self.base, self.segment_bytes, self.offset, self.nbytes, self.ipc
-        )
+        """As bytes, sealed: a driver would not notice all that may be altered."""
+        place = self.uuid, self.base, self.segment_bytes, self.offset, self.nbytes
+        data = _HANDLE.pack(_MAGIC, self.backend.encode(), self.pid, self.start, *place, self.ipc)
         return data + hashlib.sha256(data).digest()[:_SEAL]
 
     @classmethod
-    def unpack(cls, data: bytes) -> Handle:
-        """From bytes; `UsageError` where they are no handle."""
+    def unpack(cls, data: bytes, backend: str) -> Handle:
+        """From bytes; `UsageError` where they are no handle of this backend."""
         body, seal = data[:-_SEAL], data[-_SEAL:]
         whole = len(body) == _HANDLE.size and body.startswith(_MAGIC)
         if not whole or hashlib.sha256(body).digest()[:_SEAL] != seal:
-            raise UsageError(f"{len(data)} bytes that are no memory handle of the CUDA backend")
-        handle = cls(*_HANDLE.unpack(body)[1:])
+            raise UsageError(f"{len(data)} bytes that are no memory handle of the backend {backend!r}")
+        name, *fields = _HANDLE.unpack(body)[1:]
+        handle = cls(name.rstrip(b"\0").decode(errors="replace"), *fields)
+        if handle.backend != backend:
+            raise UsageError(f"a memory handle of the backend {handle.backend!r}, not of {backend!r}")
         if handle.nbytes > handle.segment_bytes or handle.offset > handle.segment_bytes - handle.nbytes:
             raise UsageError("a memory handle whose range lies outside its segment")
         return handle
@@ -66,24 +70,23 @@ class Handle:
 class Segment:
     """The range of one device, and some host memory that kernels reach. The device is current when it is made."""
 
-    def __init__(self, cuda: Cuda, index: int, nbytes: int) -> None:
-        self._cuda = cuda
+    def __init__(self, driver: Driver, index: int, uuid: bytes, nbytes: int) -> None:
+        self._driver = driver
         self.index = index
         self.nbytes = nbytes
         self.pid = os.getpid()
         try:
-            self.base = int(cuda.runtime.malloc(nbytes))
-        except cuda.runtime.CUDARuntimeError as error:
-            if driver.status_of(error) != driver.MEMORY_ALLOCATION:
+            self.base = driver.malloc(nbytes)
+        except driver.errors as error:
+            if driver.status(error) is not Status.OUT_OF_MEMORY:
                 raise
             raise BackendUnavailable(
-                f"device {index} has no {nbytes} bytes of memory left: set cuda.segment_size to less"
+                f"device {index} has no {nbytes} bytes of memory left: set {driver.section}.segment_size to less"
             ) from error
-        self.uuid = bytes(cuda.runtime.getDeviceProperties(index)["uuid"]).ljust(16, b"\0")[:16]
+        self.uuid = uuid
         self.heap = Heap(nbytes)
-        self.host_base = int(cuda.runtime.hostAlloc(HOST_BYTES, driver.HOST_PORTABLE_MAPPED))
-        mapped = cuda.runtime.pointerGetAttributes(self.host_base).devicePointer
-        if mapped != self.host_base:
+        self.host_base = driver.host_malloc(HOST_BYTES)
+        if driver.pointer(self.host_base).device_address != self.host_base:
             raise BackendUnavailable(f"device {index} reaches host memory at another address than the host does")
         ctypes.memset(self.host_base, 0, HOST_BYTES)
         self.host_heap = Heap(HOST_BYTES)
@@ -97,7 +100,8 @@ class Segment:
         try:
             return self.base + self.heap.allocate(nbytes)
         except HeapFull as error:
-            raise UsageError(f"out of device memory: {error}; cuda.segment_size sets how much there is") from None
+            setting = f"{self._driver.section}.segment_size"
+            raise UsageError(f"out of device memory: {error}; {setting} sets how much there is") from None
 
     def free(self, address: int) -> None:
         """Give back what `allocate` returned; `KeyError` where nothing is allocated there."""
@@ -111,16 +115,17 @@ class Segment:
     def handle(self, address: int, nbytes: int) -> Handle:
         """The handle of a range."""
         if not self._ipc:
-            with self._cuda.doing("exporting memory (the kernel of a container may forbid IPC)"):
-                self._ipc = bytes(self._cuda.runtime.ipcGetMemHandle(self.base))
-        return Handle(*processes.own(), self.uuid, self.base, self.nbytes, address - self.base, nbytes, self._ipc)
+            with self._driver.doing("exporting memory (the kernel of a container may forbid IPC)"):
+                self._ipc = self._driver.ipc_export(self.base)
+        name, offset = self._driver.section, address - self.base
+        return Handle(name, *processes.own(), self.uuid, self.base, self.nbytes, offset, nbytes, self._ipc)
 
     def take_stream(self) -> int:
-        """A stream that waits for no other. Streams are kept: CUDA deals them out to its queues as they are made."""
+        """A stream that waits for no other. They are kept: drivers deal them out to queues as they are made."""
         try:
             return self._streams.pop()
         except IndexError:
-            return int(self._cuda.runtime.streamCreateWithFlags(driver.STREAM_NON_BLOCKING))
+            return self._driver.stream_create()
 
     def return_stream(self, stream: int) -> None:
         """Give a stream back; its work is done."""
@@ -128,36 +133,39 @@ class Segment:
 
 
 _lock = threading.RLock()  # finalizers unmap
-_segments: dict[int, Segment] = {}
-_Key = tuple[int, int, bytes, int, int]
+_segments: dict[tuple[str, int], Segment] = {}
+_Key = tuple[str, int, int, bytes, int, int]
 _foreign: dict[_Key, tuple[int, int]] = {}
 """Where other processes' segments are mapped, with the number of users."""
 
 
-def own(cuda: Cuda, index: int, nbytes: int) -> Segment:
+def own(driver: Driver, index: int, uuid: bytes, nbytes: int) -> Segment:
     """This process's segment on a device, made now if there is none."""
     with _lock:
-        segment = _segments.get(index)
+        key = driver.section, index
+        segment = _segments.get(key)
         if segment is None:
-            segment = _segments[index] = Segment(cuda, index, nbytes)
+            segment = _segments[key] = Segment(driver, index, uuid, nbytes)
         if segment.pid != os.getpid():
-            raise UsageError("CUDA was used before this process was forked: use it in new processes alone (spawn)")
+            raise UsageError(
+                f"{driver.label} was used before this process was forked: use it in new processes alone (spawn)"
+            )
         return segment
 
 
-def map_foreign(cuda: Cuda, handle: Handle, index: int) -> int:
+def map_foreign(driver: Driver, handle: Handle, index: int) -> int:
     """The address at which device `index` reaches the segment of `handle`. Each call wants one `unmap_foreign`."""
     with _lock:
         if (handle.pid, handle.start) == processes.own():
-            return _map_own(cuda, handle, index)
+            return _map_own(driver, handle, index)
         if not processes.alive(handle.pid, handle.start):
             raise PeerFailure(f"process {handle.pid}, which exported memory, has ended")
         key = _key(handle, index)
         address, users = _foreign.get(key, (0, 0))
         if not users:
             try:
-                address = int(cuda.runtime.ipcOpenMemHandle(handle.ipc))
-            except cuda.errors as error:
+                address = driver.ipc_import(handle.ipc)
+            except driver.errors as error:
                 if not processes.alive(handle.pid, handle.start):
                     raise PeerFailure(f"process {handle.pid}, which exported memory, has ended") from error
                 raise BackendUnavailable(
@@ -168,7 +176,7 @@ def map_foreign(cuda: Cuda, handle: Handle, index: int) -> int:
         return address
 
 
-def unmap_foreign(cuda: Cuda, handle: Handle, index: int) -> None:
+def unmap_foreign(driver: Driver, handle: Handle, index: int) -> None:
     """Drop one use of a mapping; the last one unmaps it. The device is current."""
     with _lock:
         key = _key(handle, index)
@@ -177,29 +185,29 @@ def unmap_foreign(cuda: Cuda, handle: Handle, index: int) -> None:
             if users > 1:
                 _foreign[key] = (address, users - 1)
             else:
-                with cuda.doing("unmapping memory"):
-                    cuda.runtime.ipcCloseMemHandle(address)
+                with driver.doing("unmapping memory"):
+                    driver.ipc_close(address)
 
 
 def _key(handle: Handle, index: int) -> _Key:
-    return (handle.pid, handle.start, handle.uuid, handle.base, index)
+    return (handle.backend, handle.pid, handle.start, handle.uuid, handle.base, index)
 
 
-def _map_own(cuda: Cuda, handle: Handle, index: int) -> int:
-    for segment in _segments.values():
-        if (segment.uuid, segment.base, segment.nbytes) == (handle.uuid, handle.base, handle.segment_bytes):
+def _map_own(driver: Driver, handle: Handle, index: int) -> int:
+    wanted = handle.uuid, handle.base, handle.segment_bytes
+    for (section, _), segment in _segments.items():
+        if section == driver.section and (segment.uuid, segment.base, segment.nbytes) == wanted:
             break
     else:
         raise UsageError("a memory handle of this process that names no memory of it")
     if segment.index == index:
         return segment.base
-    if not cuda.runtime.deviceCanAccessPeer(index, segment.index):
+    if not driver.can_access(index, segment.index):
         raise BackendUnavailable(
             f"device {index} does not reach the memory of device {segment.index}: no link allows it"
         )
     try:
-        cuda.runtime.deviceEnablePeerAccess(segment.index)
-    except cuda.runtime.CUDARuntimeError as error:
-        if driver.status_of(error) != driver.PEER_ACCESS_ALREADY_ENABLED:
-            raise BackendUnavailable(f"device {index} is refused access to device {segment.index}: {error}") from error
+        driver.enable_access(segment.index)
+    except driver.errors as error:
+        raise BackendUnavailable(f"device {index} is refused access to device {segment.index}: {error}") from error
     return segment.base

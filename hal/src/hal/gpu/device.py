@@ -1,4 +1,4 @@
-"""A CUDA device: memory, copies, streams, kernels."""
+"""A GPU: memory, copies, streams, kernels."""
 
 from __future__ import annotations
 
@@ -8,71 +8,62 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hal.gpu import program, segment
+from hal.gpu.driver import Driver, Kind, Status, foreign_stream
+from hal.gpu.program import Kernel, Module
+from hal.gpu.segment import Handle
+from hal.gpu.settings import GpuSettings
+from hal.gpu.streams import GpuEvent, GpuStream
 from hal.interface.capability import Capability
 from hal.interface.device import Device, DeviceProperties, Event, Memory, Stream
 from hal.interface.errors import BackendUnavailable, UsageError
 from hal.interface.executor import Executor, Membership
-from hal_cuda import driver, program, segment
-from hal_cuda.driver import Cuda
-from hal_cuda.plugin import CAPABILITIES
-from hal_cuda.probe import LEAST_CAPABILITY
-from hal_cuda.program import Kernel, Module
-from hal_cuda.segment import Handle
-from hal_cuda.settings import CudaSettings
-from hal_cuda.streams import CudaEvent, CudaStream, foreign_handle
-
-MOST_THREADS, MOST_BLOCKS = 1024, 2**31 - 1
 
 
-class CudaDevice(Device):
+class GpuDevice(Device):
     """One device. Any thread may use it: each call makes the device current and then what was current before."""
 
-    def __init__(self, cuda: Cuda, settings: CudaSettings, index: int) -> None:
-        self.cuda = cuda
+    def __init__(self, driver: Driver, settings: GpuSettings, index: int) -> None:
+        self.driver = driver
         self.settings = settings
         self.index = index
         self._thread = threading.local()
-        if settings.threads > MOST_THREADS:
-            raise UsageError(f"cuda.threads is {settings.threads}: a thread block has at most {MOST_THREADS} threads")
-        with self.current(), cuda.doing(f"opening device {index}"):
-            found = cuda.runtime.getDeviceProperties(index)
-            self.capability = (int(found["major"]), int(found["minor"]))
-            if self.capability < LEAST_CAPABILITY or not cuda.runtime.deviceGetAttribute(
-                driver.UNIFIED_ADDRESSING, index
-            ):
-                least = f"{LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]}"
-                raise BackendUnavailable(f"device {index} is too old: compute capability {least} or newer is needed")
-            self.segment = segment.own(cuda, index, settings.segment_size)
-            self.context = int(cuda.driver.ctxGetCurrent())
+        with self.current(), driver.doing(f"opening device {index}"):
+            self.found = found = driver.open(index)
+            if settings.threads > found.most_threads:
+                raise UsageError(
+                    f"{driver.section}.threads is {settings.threads}: a thread block has at most {found.most_threads} "
+                    "threads"
+                )
+            self.segment = segment.own(driver, index, found.uuid, settings.segment_size)
             self._copies = self.segment.take_stream()
-        self.multiprocessors = int(found["multiProcessorCount"])
         self._properties = DeviceProperties(
-            name=found["name"].decode(),
+            name=found.name,
             index=index,
             memory=self.segment.nbytes,
-            compute_units=self.multiprocessors,
-            details={"compute capability": f"{self.capability[0]}.{self.capability[1]}"},
+            compute_units=found.multiprocessors,
+            details={"architecture": found.architecture, **found.details},
         )
         self._allocated: dict[int, int] = {}
         self._imported: dict[int, list[Handle]] = {}
-        self._streams: list[CudaStream] = []
+        self._streams: list[GpuStream] = []
         self._modules: list[Module] = []
         self._closed = False
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
         """Make this device current in this thread."""
-        runtime = self.cuda.runtime
-        before = runtime.getDevice()
+        driver = self.driver
+        before = driver.current()
         if before != self.index or not getattr(self._thread, "ready", False):
-            with self.cuda.doing(f"making device {self.index} current"):
-                runtime.setDevice(self.index)  # also makes its context this thread's, which nothing else may have done
+            with driver.doing(f"making device {self.index} current"):
+                driver.make_current(self.index)  # also gives this thread the device's context
             self._thread.ready = True
         try:
             yield
         finally:
             if before != self.index:
-                runtime.setDevice(before)
+                driver.make_current(before)
 
     @property
     def properties(self) -> DeviceProperties:
@@ -82,7 +73,7 @@ class CudaDevice(Device):
     @property
     def capabilities(self) -> frozenset[Capability]:
         """See `Device.capabilities`."""
-        return frozenset(CAPABILITIES)
+        return frozenset(self.driver.capabilities)
 
     def allocate(self, nbytes: int) -> Memory:
         """See `Device.allocate`."""
@@ -97,7 +88,7 @@ class CudaDevice(Device):
         with contextlib.suppress(LookupError):
             handle = self._imported[memory.address].pop()
             with self.current():
-                segment.unmap_foreign(self.cuda, handle, self.index)
+                segment.unmap_foreign(self.driver, handle, self.index)
             return
         if self._allocated.pop(memory.address, None) is None:
             raise UsageError(f"memory at {memory.address:#x} is not allocated here, or was freed already")
@@ -113,9 +104,9 @@ class CudaDevice(Device):
         self._check_range(dst, nbytes)
         self._check_range(src, nbytes)
         with self.current(), self._refusing(f"copying {nbytes} bytes from {src:#x} to {dst:#x}"):
-            self.cuda.runtime.memcpyAsync(dst, src, nbytes, driver.COPY_DEFAULT, handle)
+            self.driver.copy(dst, src, nbytes, handle)
             if stream is None:
-                self.cuda.runtime.streamSynchronize(handle)
+                self.driver.stream_synchronize(handle)
 
     def fill(self, dst: int, value: int, nbytes: int, stream: Stream | None = None) -> None:
         """See `Device.fill`."""
@@ -128,9 +119,9 @@ class CudaDevice(Device):
             return
         self._check_range(dst, nbytes)
         with self.current(), self._refusing(f"filling {nbytes} bytes at {dst:#x}"):
-            self.cuda.runtime.memsetAsync(dst, value, nbytes, handle)
+            self.driver.fill(dst, value, nbytes, handle)
             if stream is None:
-                self.cuda.runtime.streamSynchronize(handle)
+                self.driver.stream_synchronize(handle)
 
     def export_memory(self, memory: Memory) -> bytes:
         """See `Device.export_memory`."""
@@ -141,58 +132,61 @@ class CudaDevice(Device):
 
     def import_memory(self, handle: bytes) -> Memory:
         """See `Device.import_memory`."""
-        parsed = Handle.unpack(handle)
+        parsed = Handle.unpack(handle, self.driver.section)
         with self.current():
-            address = segment.map_foreign(self.cuda, parsed, self.index) + parsed.offset
+            address = segment.map_foreign(self.driver, parsed, self.index) + parsed.offset
         self._imported.setdefault(address, []).append(parsed)
         return Memory(address, parsed.nbytes, self)
 
-    def create_stream(self) -> CudaStream:
+    def create_stream(self) -> GpuStream:
         """See `Device.create_stream`. It does not wait for the default stream."""
-        with self.current(), self.cuda.doing("making a stream"):
-            handle = int(self.cuda.runtime.streamCreateWithFlags(driver.STREAM_NON_BLOCKING))
-        stream = CudaStream(self, handle, owned=True)
+        with self.current(), self.driver.doing("making a stream"):
+            handle = self.driver.stream_create()
+        stream = GpuStream(self, handle, owned=True)
         self._streams.append(stream)
         return stream
 
     def create_event(self) -> Event:
         """See `Device.create_event`."""
-        return CudaEvent(self)
+        return GpuEvent(self)
 
-    def stream(self, stream: Any) -> CudaStream:
-        """A stream as this device uses it: its own, CuPy's, torch's, or whatever has `__cuda_stream__`.
+    def stream(self, stream: Any) -> GpuStream:
+        """A stream as this device uses it: its own, or that of another library.
 
         `UsageError` for a stream of another device, and for what is no stream.
         """
-        if isinstance(stream, CudaStream):
+        if isinstance(stream, GpuStream):
             stream.usable(self)
             return stream
-        found = foreign_handle(stream)
+        try:
+            found = None if isinstance(stream, Stream) else foreign_stream(self.driver, stream)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"a stream that cannot be used: {error}") from None
         if found is None:
             raise UsageError(
-                f"a CUDA stream is needed (of this device, CuPy or torch, or with __cuda_stream__), not a "
-                f"{type(stream).__name__}"
+                f"a stream of {self.driver.label} is needed (of this device, or of a library whose streams have "
+                f"{self.driver.stream_protocol}), not a {type(stream).__name__}"
             )
         handle, index = found
         if index is not None and index != self.index:
             raise UsageError(f"a stream of device {index} is no stream of device {self.index}")
-        if index is None and handle not in (0, driver.LEGACY_STREAM, driver.PER_THREAD_STREAM):
-            with self.current(), self.cuda.doing("looking at a stream"):
-                if int(self.cuda.driver.streamGetCtx(handle)) != self.context:
+        if index is None and handle not in self.driver.default_streams:
+            with self.current(), self.driver.doing("looking at a stream"):
+                if self.driver.stream_device(handle) != self.index:
                     raise UsageError(f"a stream of another device is no stream of device {self.index}")
-        return CudaStream(self, handle, owned=False)
+        return GpuStream(self, handle, owned=False)
 
     def create_executor(self, membership: Membership) -> Executor:
         """See `Device.create_executor`."""
-        from hal_cuda.executor import connect
+        from hal.gpu.executor import connect
 
         return connect(self, membership)
 
     def compile(self, source: str, options: Sequence[str] = ()) -> Module:
-        """See `Device.compile`. HAL's headers are found as <hal/device/NAME.h>; options are NVRTC's."""
-        image = program.compile_image(self.cuda, self.capability, source, options)
-        with self.current(), self.cuda.doing("loading a module"):
-            module = Module(self.cuda, int(self.cuda.driver.moduleLoadData(image)), self.index)
+        """See `Device.compile`. HAL's headers are found as <hal/device/NAME.h>; options are the compiler's."""
+        image = program.compile_image(self.driver, self.found.architecture, source, options)
+        with self.current(), self.driver.doing("loading a module"):
+            module = Module(self.driver, self.driver.module_load(image), self.index)
         self._modules.append(module)
         return module
 
@@ -202,19 +196,18 @@ class CudaDevice(Device):
         """See `Device.launch`. Arguments are 64 bits each; without `stream` it returns when the kernel has ended."""
         if not isinstance(kernel, Kernel) or kernel.index != self.index:
             raise UsageError("a kernel of a module that this device has compiled is needed")
-        if not 1 <= grid <= MOST_BLOCKS or not 1 <= block <= MOST_THREADS:
+        blocks, threads = self.found.most_blocks, self.found.most_threads
+        if not 1 <= grid <= blocks or not 1 <= block <= threads:
             raise UsageError(
-                f"a grid of {grid} blocks of {block} threads: allowed are 1 to {MOST_BLOCKS}, and 1 to {MOST_THREADS}"
+                f"a grid of {grid} blocks of {block} threads: allowed are 1 to {blocks}, and 1 to {threads}"
             )
         values = [ctypes.c_double(value) if isinstance(value, float) else ctypes.c_uint64(value) for value in arguments]
         pointers = (ctypes.c_void_p * max(1, len(values)))(*(ctypes.addressof(value) for value in values))
         handle = self._copies if stream is None else self.stream(stream).handle
-        with self.current(), self.cuda.doing(f"launching {kernel.name}"):
-            self.cuda.driver.launchKernel(
-                kernel.handle, grid, 1, 1, block, 1, 1, 0, handle, ctypes.addressof(pointers), 0
-            )
+        with self.current(), self.driver.doing(f"launching {kernel.name}"):
+            self.driver.launch(kernel.handle, grid, block, ctypes.addressof(pointers), handle)
             if stream is None:
-                self.cuda.runtime.streamSynchronize(handle)
+                self.driver.stream_synchronize(handle)
 
     def close(self) -> None:
         """See `Device.close`."""
@@ -225,11 +218,11 @@ class CudaDevice(Device):
             stream.close()
         with self.current():
             for module in self._modules:
-                with contextlib.suppress(*self.cuda.errors):
-                    self.cuda.driver.moduleUnload(module.handle)
+                with contextlib.suppress(*self.driver.errors):
+                    self.driver.module_unload(module.handle)
             while self._imported:
                 for handle in self._imported.popitem()[1]:
-                    segment.unmap_foreign(self.cuda, handle, self.index)
+                    segment.unmap_foreign(self.driver, handle, self.index)
         while self._allocated:
             self.segment.free(self._allocated.popitem()[0])
         self.segment.return_stream(self._copies)
@@ -247,17 +240,17 @@ class CudaDevice(Device):
             return
         with self.current():
             try:
-                found = self.cuda.runtime.pointerGetAttributes(address)
-            except self.cuda.errors as error:
+                found = self.driver.pointer(address)
+            except self.driver.errors as error:
                 raise UsageError(f"{what} at {address:#x} is no address: {error}") from error
-        if found.type == driver.UNREGISTERED:
+        if found.kind is Kind.UNKNOWN:
             raise UsageError(
                 f"{what} at {address:#x} is memory of the host, which the device does not reach, or was freed: "
-                "copy it to the device (cupy.asarray, tensor.cuda())"
+                "copy it to the device first"
             )
-        if found.type == driver.DEVICE and found.device != self.index:
+        if found.kind is Kind.DEVICE and found.device != self.index:
             raise UsageError(f"{what} at {address:#x} lies on device {found.device}, this rank is on {self.index}")
-        if found.type == driver.HOST and found.devicePointer != address:
+        if found.kind is Kind.HOST and found.device_address != address:
             raise UsageError(f"{what} at {address:#x} is host memory that the device reaches at another address")
 
     def read(self, address: int, nbytes: int) -> bytes:
@@ -273,14 +266,14 @@ class CudaDevice(Device):
 
     def clear(self, address: int, nbytes: int) -> None:
         """Store zeros."""
-        with self.current(), self.cuda.doing("clearing memory"):
-            self.cuda.runtime.memsetAsync(address, 0, nbytes, self._copies)
-            self.cuda.runtime.streamSynchronize(self._copies)
+        with self.current(), self.driver.doing("clearing memory"):
+            self.driver.fill(address, 0, nbytes, self._copies)
+            self.driver.stream_synchronize(self._copies)
 
     def _raw_copy(self, dst: int, src: int, nbytes: int) -> None:
-        with self.current(), self.cuda.doing("copying memory of the executor"):
-            self.cuda.runtime.memcpyAsync(dst, src, nbytes, driver.COPY_DEFAULT, self._copies)
-            self.cuda.runtime.streamSynchronize(self._copies)
+        with self.current(), self.driver.doing("copying memory of the executor"):
+            self.driver.copy(dst, src, nbytes, self._copies)
+            self.driver.stream_synchronize(self._copies)
 
     def _check_range(self, address: int, nbytes: int) -> None:
         own = self.segment
@@ -291,6 +284,15 @@ class CudaDevice(Device):
     def _refusing(self, what: str) -> Iterator[None]:
         try:
             yield
-        except self.cuda.runtime.CUDARuntimeError as error:
-            kind = UsageError if driver.status_of(error) == driver.INVALID_VALUE else BackendUnavailable
+        except self.driver.errors as error:
+            kind = UsageError if self.driver.status(error) is Status.INVALID else BackendUnavailable
             raise kind(f"{what}: the driver says {error}") from error
+
+
+def open_device(driver: Driver, settings: GpuSettings, index: int) -> GpuDevice:
+    """Open one of the driver's devices; `UsageError` where there is none of this number."""
+    with driver.doing("counting the devices"):
+        count = driver.count()
+    if not 0 <= index < count:
+        raise UsageError(f"there is no device {index}: {driver.label} lists {count}, counted from 0")
+    return GpuDevice(driver, settings, index)

@@ -12,16 +12,14 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from hal.device import group as shared
 from hal.device.group import MemberMemory
 from hal.device.words import MOST_MEMBERS
+from hal.gpu.device import GpuDevice
 from hal.interface.errors import BackendUnavailable
+from hal.runtime import processes
 from hal.runtime.stall import Failure
-from hal_cuda import driver, processes
-from hal_cuda.device import CudaDevice
-from hal_cuda.streams import reached
 
 TICK = 0.05
 """Seconds between looks at whether the other ranks live."""
@@ -98,7 +96,7 @@ class Failed:
 class Lane:
     """This rank's part. `rank` counts within the lane, `ranks` are what messages call the members."""
 
-    device: CudaDevice
+    device: GpuDevice
     rank: int
     peers: Sequence[Peer]
     ranks: tuple[int, ...]
@@ -136,10 +134,10 @@ class Lane:
         self.group = self.place + self.layout.group
         device.write(self.group, packed)
 
-    def device_order(self, runtime: Any) -> int:
-        """The event that orders launches on different streams."""
+    def order(self) -> int:
+        """The event that orders launches on different streams. The device is current."""
         if not self._order:
-            self._order = int(runtime.eventCreateWithFlags(driver.EVENT_WITHOUT_TIME))
+            self._order = self.device.driver.event_create(timed=False)
         return self._order
 
     @property
@@ -177,10 +175,9 @@ class Lane:
             if now - began > timeout + 2 * LATE:
                 self.failed = Failed(Failure.STALL, self.rank, launch)
                 return
-            with self.device.current():
-                status = self.device.cuda.runtime.streamQuery(self.stream)
             try:
-                ended = reached(self.device.cuda, status, "a kernel of the executor")
+                with self.device.current(), self.device.driver.doing("a kernel of the executor has failed"):
+                    ended = self.device.driver.stream_query(self.stream)
             except BackendUnavailable:
                 self.failed = Failed(Failure.ABORTED, self.rank, launch)
                 raise
@@ -244,11 +241,11 @@ class Lane:
         segment.return_stream(self.stream)
         segment.host_heap.free(self._host_at)
         if self._order:
-            with contextlib.suppress(*self.device.cuda.errors):
-                self.device.cuda.runtime.eventDestroy(self._order)
+            with contextlib.suppress(*self.device.driver.errors):
+                self.device.driver.event_destroy(self._order)
 
 
-def note_lane(device: CudaDevice, layout: Layout, peers: Sequence[Peer], rank: int, launches: int) -> None:
+def note_lane(device: GpuDevice, layout: Layout, peers: Sequence[Peer], rank: int, launches: int) -> None:
     """Write to each member's share of a lane that `rank` has left it after so many launches."""
     note = (launches + 1).to_bytes(8, "little")
     for peer in peers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import ctypes
 import threading
@@ -11,28 +10,25 @@ from typing import Any
 
 from hal.device import ENTRY, kernel_source, pack
 from hal.device import group as shared
-from hal.device.words import MOST_MEMBERS
+from hal.gpu import report
+from hal.gpu.device import GpuDevice
+from hal.gpu.group import Group
+from hal.gpu.lane import Failed, Lane
+from hal.gpu.program import shared_kernel
 from hal.interface.dtypes import ReduceOp
 from hal.interface.errors import PlanError, UsageError
 from hal.interface.executor import Call, Executable, Executor, Membership, check_pair
 from hal.plan.lower import Program, walk
 from hal.plan.model import Move, Plan
 from hal.runtime.stall import Failure
-from hal_cuda import driver, report, segment
-from hal_cuda.device import CudaDevice
-from hal_cuda.lane import Failed, Lane, Layout, Peer, note_lane
-from hal_cuda.program import shared_kernel
-from hal_cuda.segment import Handle
 
-PAIR_SCRATCH = 1 << 17
-"""Scratch of a launch on a pair's lane."""
 _LONGEST_TIMEOUT = 1e9  # seconds
 _INPUT, _TIMEOUT = 6, 10
 """Where in the kernel's arguments input and output begin, and the deadline."""
 _ENDED_BADLY = (1 << shared.FAILURE_BITS) - 1
 
 
-class CudaExecutable(Executable):
+class GpuExecutable(Executable):
     """A collective bound to a lane: prepared arguments, of which a call changes the buffers alone."""
 
     def __init__(self, lane: Lane, call: Call, programs: list[Program]) -> None:
@@ -47,13 +43,11 @@ class CudaExecutable(Executable):
         ops = frozenset(op for program in programs for op in _ops(program.plan, program.op)) | {ReduceOp.SUM}
         source = kernel_source(programs[0].dtype, ops)
         with device.current():
-            kernel, _ = shared_kernel(device.cuda, device.index, device.capability, source, ENTRY)
-            with device.cuda.doing("asking how many blocks fit"):
-                fit = device.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
-                    kernel.handle, device.settings.threads, 0
-                )
+            kernel = shared_kernel(device.driver, device.index, device.found.architecture, source, ENTRY)
+            with device.driver.doing("asking how many blocks fit"):
+                fit = device.driver.occupancy(kernel.handle, device.settings.threads)
         self._threads = device.settings.threads
-        self._check_residency(int(fit) * device.multiprocessors)
+        self._check_residency(fit * device.found.multiprocessors)
         self._kernel = kernel.handle
         words = []
         for each in packed:
@@ -83,7 +77,7 @@ class CudaExecutable(Executable):
             raise PlanError(
                 f"plan {self._plans[0].name!r} needs {needed} blocks at once for {len(local)} ranks on "
                 f"device {self._device.index}, which holds {most} of {self._threads} threads: use fewer "
-                "blocks, fewer ranks a device, or smaller blocks (cuda.threads)",
+                f"blocks, fewer ranks a device, or smaller blocks ({self._device.driver.section}.threads)",
                 rank=self._world,
             )
 
@@ -101,14 +95,14 @@ class CudaExecutable(Executable):
             raise self._error(f"the timeout is {timeout}: a number of seconds above 0 is needed")
         with lane.lock:
             self._prepare(src, src_bytes, dst, dst_bytes, timeout)
-            runtime = self._device.cuda.runtime
-            with self._device.current(), self._device.cuda.doing("running a collective"):
-                runtime.streamSynchronize(lane.stream)  # what was enqueued elsewhere is ordered before it
+            driver = self._device.driver
+            with self._device.current(), driver.doing("running a collective"):
+                driver.stream_synchronize(lane.stream)  # what was enqueued elsewhere is ordered before it
                 before = lane.launches
                 self._launch(lane.stream)
                 lane.wait(before + 1, min(timeout, _LONGEST_TIMEOUT))
                 if lane.failed is None:
-                    runtime.streamSynchronize(lane.stream)
+                    driver.stream_synchronize(lane.stream)
             if lane.failed is None and not lane.words[1] & _ENDED_BADLY:
                 lane.failed = lane.told()  # where the others gave up before, nothing was left to wait for
             self._raise()
@@ -124,23 +118,23 @@ class CudaExecutable(Executable):
         if not timeout > 0:
             raise self._error(f"the timeout is {timeout}: a number of seconds above 0 is needed")
         chosen = device.stream(stream)
-        runtime, handle = device.cuda.runtime, chosen.handle
+        driver, handle = device.driver, chosen.handle
         with lane.lock:
             if lane.words[1] & _ENDED_BADLY or lane.failed is not None:
                 self._raise()
             self._prepare(src, src_bytes, dst, dst_bytes, timeout)
-            with device.current(), device.cuda.doing("enqueuing a collective"):
-                if runtime.streamIsCapturing(handle):
+            with device.current(), driver.doing("enqueuing a collective"):
+                if driver.capturing(handle):
                     self._captured = True
                     self._finalizer.detach()
                     self._launch(handle)
                     return
-                order = lane.device_order(runtime)
-                runtime.eventRecord(order, lane.stream)
-                runtime.streamWaitEvent(handle, order)
+                order = lane.order()
+                driver.event_record(order, lane.stream)
+                driver.stream_wait(handle, order)
                 self._launch(handle)
-                runtime.eventRecord(order, handle)
-                runtime.streamWaitEvent(lane.stream, order)
+                driver.event_record(order, handle)
+                driver.stream_wait(lane.stream, order)
             chosen.checks[id(self)] = self.check
 
     def check(self) -> None:
@@ -169,9 +163,7 @@ class CudaExecutable(Executable):
         self._arguments[_TIMEOUT] = max(1, int(min(timeout, _LONGEST_TIMEOUT) * 1e9))
 
     def _launch(self, stream: int) -> None:
-        self._device.cuda.driver.launchKernel(
-            self._kernel, self._blocks, 1, 1, self._threads, 1, 1, 0, stream, self._pointers_at, 0
-        )
+        self._device.driver.launch(self._kernel, self._blocks, self._threads, self._pointers_at, stream)
 
     def _raise(self) -> None:
         """Raise what the last launch left behind, if anything."""
@@ -187,7 +179,7 @@ class CudaExecutable(Executable):
         raise report.failure(lane, lane.failed, self._plans[0] if len(self._plans) == 1 else None, self._operation)
 
 
-class CudaExecutor(Executor):
+class GpuExecutor(Executor):
     """Runs plans for one rank on one lane."""
 
     def __init__(self, lane: Lane, group: Group | None) -> None:
@@ -195,7 +187,7 @@ class CudaExecutor(Executor):
         self.rank = lane.rank
         self.size = lane.size
         self._group = group
-        self._pairs: dict[tuple[int, int], CudaExecutor] = {}
+        self._pairs: dict[tuple[int, int], GpuExecutor] = {}
         self._lock = threading.Lock()
 
     @property
@@ -203,11 +195,11 @@ class CudaExecutor(Executor):
         """See `Executor.scratch_bytes`."""
         return self.lane.layout.scratch_bytes
 
-    def load(self, call: Call, program: Program, mapped: Program | None = None) -> CudaExecutable:
+    def load(self, call: Call, program: Program, mapped: Program | None = None) -> GpuExecutable:
         """See `Executor.load`. `PlanError` where the blocks of all ranks on this device are too many for it."""
-        return CudaExecutable(self.lane, call, [program] if mapped is None else [program, mapped])
+        return GpuExecutable(self.lane, call, [program] if mapped is None else [program, mapped])
 
-    def pair(self, sender: int, receiver: int) -> CudaExecutor:
+    def pair(self, sender: int, receiver: int) -> GpuExecutor:
         """See `Executor.pair`."""
         if self._group is None:
             raise UsageError("the executor of a pair has no pairs of its own")
@@ -216,7 +208,7 @@ class CudaExecutor(Executor):
             if self.lane.closed:
                 raise UsageError("this communicator is closed", rank=self.rank)
             if (sender, receiver) not in self._pairs:
-                self._pairs[sender, receiver] = CudaExecutor(self._group.pair_lane(self.lane, sender, receiver), None)
+                self._pairs[sender, receiver] = GpuExecutor(self._group.pair_lane(self.lane, sender, receiver), None)
             return self._pairs[sender, receiver]
 
     def is_mapped(self, address: int, nbytes: int) -> bool:
@@ -237,100 +229,10 @@ class CudaExecutor(Executor):
             self._group.leave(self.lane, {ends: pair.lane for ends, pair in self._pairs.items()})
 
 
-class Group:
-    """A group's memory as one member sees it."""
-
-    def __init__(self, device: CudaDevice, membership: Membership) -> None:
-        self.device, self.rank, self.size = device, membership.rank, membership.size
-        self.ranks = membership.world_ranks
-        self.main = Layout(self.size, device.settings.scratch_size // 2 // 256 * 256)
-        self.pairs = Layout(2, PAIR_SCRATCH)
-        nbytes = self.main.nbytes + 2 * self.size * self.pairs.nbytes
-        self.block = device.segment.allocate(nbytes)
-        self.handles: list[Handle] = []
-        self.bases: list[int] = []
-        try:
-            device.clear(self.block, nbytes)
-            with device.current():
-                own = device.segment.handle(self.block, nbytes).pack()
-                self.handles = [Handle.unpack(h) for h in membership.exchange(own)]
-                if len({h.nbytes for h in self.handles}) > 1:
-                    raise UsageError("ranks differ in cuda.scratch_size")
-                for handle in self.handles:
-                    self.bases.append(segment.map_foreign(device.cuda, handle, device.index))
-            membership.exchange(b"")  # nobody goes on, and perhaps ends, before all have mapped its memory
-        except BaseException:
-            self.free()
-            raise
-
-    def lane(self) -> Lane:
-        """The lane of all members."""
-        return Lane(self.device, self.rank, [self._peer(m, 0) for m in range(self.size)], self.ranks, self.main)
-
-    def pair_peers(self, sender: int, receiver: int) -> list[Peer]:
-        """The ends of the lane from one member to another."""
-
-        def place(other: int, way: int) -> int:
-            return self.main.nbytes + (2 * other + way) * self.pairs.nbytes
-
-        return [self._peer(sender, place(receiver, 0)), self._peer(receiver, place(sender, 1))]
-
-    def pair_lane(self, lane: Lane, sender: int, receiver: int) -> Lane:
-        """The lane from one member to another."""
-        members = (sender, receiver)
-        ranks = (self.ranks[sender], self.ranks[receiver])
-        peers = self.pair_peers(sender, receiver)
-        return Lane(self.device, int(self.rank == receiver), peers, ranks, self.pairs, lane, members)
-
-    def _peer(self, member: int, offset: int) -> Peer:
-        handle, base = self.handles[member], self.bases[member]
-        return Peer(handle.pid, handle.start, handle.uuid, base + handle.offset + offset, base)
-
-    def leave(self, lane: Lane, pairs: dict[tuple[int, int], Lane]) -> None:
-        """Leave; the memory is freed once nobody uses it, at the latest with the process."""
-        for other in range(self.size):
-            for ends in ((self.rank, other), (other, self.rank)):
-                if other != self.rank and ends not in pairs:
-                    note_lane(self.device, self.pairs, self.pair_peers(*ends), int(ends[1] == self.rank), 0)
-        for each in (*pairs.values(), lane):  # that of all comes last: from then on the others may free what they have
-            each.leave()
-        _leaving.append((self, lane, list(pairs.values())))
-        sweep()
-
-    def free(self) -> None:
-        """Unmap the others' memory and free the own."""
-        with self.device.current():
-            while self.bases:
-                self.bases.pop()
-                segment.unmap_foreign(self.device.cuda, self.handles[len(self.bases)], self.device.index)
-        self.device.segment.free(self.block)
-
-
-_leaving: collections.deque[tuple[Group, Lane, list[Lane]]] = collections.deque()
-
-
-def sweep() -> None:
-    """Free the memory of groups that every member has left."""
-    for _ in range(len(_leaving)):
-        try:
-            group, lane, pairs = _leaving.popleft()
-        except IndexError:  # another thread is at it
-            return
-        if lane.deserted():
-            for each in (lane, *pairs):
-                each.release()
-            group.free()
-        else:
-            _leaving.append((group, lane, pairs))
-
-
-def connect(device: CudaDevice, membership: Membership) -> CudaExecutor:
+def connect(device: GpuDevice, membership: Membership) -> GpuExecutor:
     """Set up a group with its other members."""
-    if membership.size > MOST_MEMBERS:
-        raise UsageError(f"a group of executor kernels has at most {MOST_MEMBERS} ranks, not {membership.size}")
-    sweep()
     group = Group(device, membership)
-    return CudaExecutor(group.lane(), group)
+    return GpuExecutor(group.lane(), group)
 
 
 def _ops(plan: Plan, op: ReduceOp) -> set[ReduceOp]:
@@ -339,9 +241,9 @@ def _ops(plan: Plan, op: ReduceOp) -> set[ReduceOp]:
     return {op if move.op is None else move.op for move in moves} | {op}
 
 
-def _retire(device: CudaDevice, lane: Lane, words: list[int]) -> None:
+def _retire(device: GpuDevice, lane: Lane, words: list[int]) -> None:
     """Free a program. What was enqueued with it has ended, or frees with the lane."""
-    with contextlib.suppress(KeyError, *device.cuda.errors):
-        if device.cuda.runtime.streamQuery(lane.stream) in (0, driver.INVALID_VALUE):
+    with contextlib.suppress(KeyError, *device.driver.errors):
+        if device.driver.stream_query(lane.stream):
             for address in words:
                 device.segment.heap.free(address - device.segment.base)

@@ -1,0 +1,106 @@
+"""The memory of a group, from its making by all members until nobody uses it any more."""
+
+from __future__ import annotations
+
+import collections
+
+from hal.device.words import MOST_MEMBERS
+from hal.gpu import segment
+from hal.gpu.device import GpuDevice
+from hal.gpu.lane import Lane, Layout, Peer, note_lane
+from hal.gpu.segment import Handle
+from hal.interface.errors import UsageError
+from hal.interface.executor import Membership
+
+PAIR_SCRATCH = 1 << 17
+"""Scratch of a launch on a pair's lane."""
+
+
+class Group:
+    """A group's memory as one member sees it."""
+
+    def __init__(self, device: GpuDevice, membership: Membership) -> None:
+        if membership.size > MOST_MEMBERS:
+            raise UsageError(f"a group of executor kernels has at most {MOST_MEMBERS} ranks, not {membership.size}")
+        sweep()
+        self.device, self.rank, self.size = device, membership.rank, membership.size
+        self.ranks = membership.world_ranks
+        self.main = Layout(self.size, device.settings.scratch_size // 2 // 256 * 256)
+        self.pairs = Layout(2, PAIR_SCRATCH)
+        nbytes = self.main.nbytes + 2 * self.size * self.pairs.nbytes
+        self.block = device.segment.allocate(nbytes)
+        self.handles: list[Handle] = []
+        self.bases: list[int] = []
+        try:
+            device.clear(self.block, nbytes)
+            with device.current():
+                own = device.segment.handle(self.block, nbytes).pack()
+                self.handles = [Handle.unpack(h, device.driver.section) for h in membership.exchange(own)]
+                if len({h.nbytes for h in self.handles}) > 1:
+                    raise UsageError(f"ranks differ in {device.driver.section}.scratch_size")
+                for handle in self.handles:
+                    self.bases.append(segment.map_foreign(device.driver, handle, device.index))
+            membership.exchange(b"")  # nobody goes on, and perhaps ends, before all have mapped its memory
+        except BaseException:
+            self.free()
+            raise
+
+    def lane(self) -> Lane:
+        """The lane of all members."""
+        return Lane(self.device, self.rank, [self._peer(m, 0) for m in range(self.size)], self.ranks, self.main)
+
+    def pair_peers(self, sender: int, receiver: int) -> list[Peer]:
+        """The ends of the lane from one member to another."""
+
+        def place(other: int, way: int) -> int:
+            return self.main.nbytes + (2 * other + way) * self.pairs.nbytes
+
+        return [self._peer(sender, place(receiver, 0)), self._peer(receiver, place(sender, 1))]
+
+    def pair_lane(self, lane: Lane, sender: int, receiver: int) -> Lane:
+        """The lane from one member to another."""
+        members = (sender, receiver)
+        ranks = (self.ranks[sender], self.ranks[receiver])
+        peers = self.pair_peers(sender, receiver)
+        return Lane(self.device, int(self.rank == receiver), peers, ranks, self.pairs, lane, members)
+
+    def _peer(self, member: int, offset: int) -> Peer:
+        handle, base = self.handles[member], self.bases[member]
+        return Peer(handle.pid, handle.start, handle.uuid, base + handle.offset + offset, base)
+
+    def leave(self, lane: Lane, pairs: dict[tuple[int, int], Lane]) -> None:
+        """Leave; the memory is freed once nobody uses it, at the latest with the process."""
+        for other in range(self.size):
+            for ends in ((self.rank, other), (other, self.rank)):
+                if other != self.rank and ends not in pairs:
+                    note_lane(self.device, self.pairs, self.pair_peers(*ends), int(ends[1] == self.rank), 0)
+        for each in (*pairs.values(), lane):  # that of all comes last: from then on the others may free what they have
+            each.leave()
+        _leaving.append((self, lane, list(pairs.values())))
+        sweep()
+
+    def free(self) -> None:
+        """Unmap the others' memory and free the own."""
+        with self.device.current():
+            while self.bases:
+                self.bases.pop()
+                segment.unmap_foreign(self.device.driver, self.handles[len(self.bases)], self.device.index)
+        self.device.segment.free(self.block)
+
+
+_leaving: collections.deque[tuple[Group, Lane, list[Lane]]] = collections.deque()
+
+
+def sweep() -> None:
+    """Free the memory of groups that every member has left."""
+    for _ in range(len(_leaving)):
+        try:
+            group, lane, pairs = _leaving.popleft()
+        except IndexError:  # another thread is at it
+            return
+        if lane.deserted():
+            for each in (lane, *pairs):
+                each.release()
+            group.free()
+        else:
+            _leaving.append((group, lane, pairs))
