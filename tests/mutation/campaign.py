@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
+from typing import Any
 from zlib import crc32
 
 from hal.plan.findings import Code
@@ -19,11 +20,13 @@ from .reasons import order_is_kept, reason
 
 SCHEDULES = 6
 """Random runs of a mutant that the verifier passes."""
+FEW_SCHEDULES = 3
+"""The same for many ranks, of which there are many mutants."""
 MORE_SCHEDULES = 200
 """The same where no reason was found for which it is right."""
 NO_CATEGORY = "no category"
-MOST_RANKS_OF_SECOND_OPINION = 4
-"""It takes long for many ranks."""
+FEW_RANKS = 4
+"""Up to here the second opinion is asked of refused mutants, too: it takes long for many ranks."""
 MALFORMED = {Code.MALFORMED, Code.OUT_OF_BOUNDS, Code.UNMATCHED_SIGNAL, Code.UNMATCHED_BARRIER}
 """What is no plan, of which there is nothing to ask."""
 
@@ -55,6 +58,18 @@ class Results:
     """Random runs of mutants that are passed."""
     opinions: int = 0
     """Refused mutants of which the second opinion (`order`) was asked whether they are right."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON, from which `from_json` makes it again."""
+        return {**vars(self), "survivors": [asdict(each) for each in self.survivors]}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Results:
+        """What `to_json` was called on."""
+        codes = defaultdict(Counter, {kind: Counter(found) for kind, found in data["codes"].items()})
+        survivors = [Survivor(**each) for each in data["survivors"]]
+        counters = {name: Counter(data[name]) for name in ("mutants", "refused")}
+        return cls(**{**data, **counters, "codes": codes, "survivors": survivors})
 
     def add(self, other: Results) -> None:
         """Add the results of another part of the campaign."""
@@ -112,13 +127,14 @@ def _examine(original: Original, mutant: Mutant, seed: int, results: Results) ->
         results.refused[mutant.kind] += 1
         results.codes[mutant.kind].update(code.value for code in codes)
         asked = mutant.kind != "change op" and not codes & MALFORMED  # the second opinion knows of no operations
-        if asked and original.ranks <= MOST_RANKS_OF_SECOND_OPINION:
+        if asked and original.ranks <= FEW_RANKS:
             results.opinions += 1
             if order_is_kept(original.plan, plan):
                 results.wrong.append(f"{place}: refused, but nothing has changed: {report.findings[0]}")
         return
     why = reason(original.plan, mutant, plan) or NO_CATEGORY
-    times = MORE_SCHEDULES if why == NO_CATEGORY else SCHEDULES
+    usual = SCHEDULES if original.ranks <= FEW_RANKS else FEW_SCHEDULES
+    times = MORE_SCHEDULES if why == NO_CATEGORY else usual
     # counts and schedules of its own, so that the mutants of a plan together see them all
     problem = broken(plan, times, seed=crc32(f"{seed} {place}".encode()))
     results.runs += times

@@ -15,6 +15,7 @@ from hal.interface.errors import PlanError, UsageError
 from hal.plan.balance import listed, unbalanced_barriers, unbalanced_channels
 from hal.plan.collective import Collective
 from hal.plan.findings import Code, Finding, Where
+from hal.plan.memo import once_per_plan
 from hal.plan.model import (
     Acquire,
     Barrier,
@@ -73,7 +74,8 @@ def malformations(plan: Plan) -> list[Finding]:
     return [problem.finding for problem in _problems(plan)]
 
 
-def _problems(plan: Plan) -> list[_Problem]:
+@once_per_plan
+def _problems(plan: Plan) -> tuple[_Problem, ...]:
     check = _Check(plan)
     with contextlib.suppress(_Enough):
         # each stage relies on what those before it have found to be in order
@@ -81,7 +83,7 @@ def _problems(plan: Plan) -> list[_Problem]:
             stage()
             if check.problems:
                 break
-    return check.problems
+    return tuple(check.problems)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from hal.plan.model import BufferKind, ChannelKind
 from hal.reference.deadlock import Deadlock
 from hal.reference.launch import Call, Launch
 from hal.reference.memory import Bytes
-from hal.reference.schedule import Choose
+from hal.reference.schedule import AtRandom, Choose
 from hal.reference.task import Pause, Steps, Task
 
 
@@ -30,17 +30,24 @@ class _Machine:
 
     def run(self, choose: Choose) -> list[list[Bytes]]:
         while not all(launcher.done for launcher in self.launchers):
-            ready = [task for task in self.tasks if task.ready()]
-            if not ready:
+            task = choose.pick(self.tasks) if isinstance(choose, AtRandom) else self.chosen(choose)
+            if task is None:
                 stalls = [stall for task in self.tasks for stall in task.pause.stalls()]
                 raise Deadlock(self.call.plan.name, sorted(stalls, key=lambda stall: (stall.rank, stall.block)))
-            task = choose(ready)
-            if task not in ready:
-                raise UsageError(f"the schedule chose {task!r}, which cannot go on: allowed are those it was given")
             task.step()
             if task.done:
                 self.tasks.remove(task)
         return [[outputs[rank] for rank in range(self.call.plan.size)] for outputs in self.outputs]
+
+    def chosen(self, choose: Choose) -> Task | None:
+        """The task that goes next by a function; None where none can go on."""
+        ready = [task for task in self.tasks if task.ready()]
+        if not ready:
+            return None
+        task = choose(ready)
+        if task not in ready:
+            raise UsageError(f"the schedule chose {task!r}, which cannot go on: allowed are those it was given")
+        return task
 
     def launcher(self, rank: int) -> Steps:
         """One rank's side of all launches. It may be one launch ahead of others, and no more."""

@@ -22,7 +22,7 @@ def chooser(schedule: Schedule) -> Choose:
     """The function that chooses by this schedule."""
     if schedule is None:
         return _in_turn()
-    return _at_random(schedule) if isinstance(schedule, int) else schedule
+    return AtRandom(schedule) if isinstance(schedule, int) else schedule
 
 
 def _in_turn() -> Choose:
@@ -37,18 +37,30 @@ def _in_turn() -> Choose:
     return choose
 
 
-def _at_random(seed: int) -> Choose:
+class AtRandom:
     """Random priorities that change now and then: unlike even dice, they let a task fall far behind or run ahead."""
-    generator = random.Random(seed)
-    rate = generator.choice(CHANGES)
-    priorities: dict[Task, float] = {}
 
-    def choose(ready: Sequence[Task]) -> Task:
-        for task in ready:
-            priorities.setdefault(task, generator.random())
-        chosen = max(ready, key=priorities.__getitem__)
-        if generator.random() < rate:
-            priorities[chosen] = generator.random()
-        return chosen
+    def __init__(self, seed: int) -> None:
+        self._generator = random.Random(seed)
+        self._rate = self._generator.choice(CHANGES)
+        self._priorities: dict[Task, float] = {}
 
-    return choose
+    def __call__(self, ready: Sequence[Task]) -> Task:
+        """Choose among tasks of which all can go on."""
+        return self._chosen(self._ordered(ready)[0])
+
+    def pick(self, tasks: Sequence[Task]) -> Task | None:
+        """Choose among tasks of which some can go on; None where none can. Few need to be asked for that."""
+        found = next((task for task in self._ordered(tasks) if task.ready()), None)
+        return None if found is None else self._chosen(found)
+
+    def _ordered(self, tasks: Sequence[Task]) -> list[Task]:
+        for task in tasks:
+            if task not in self._priorities:
+                self._priorities[task] = self._generator.random()
+        return sorted(tasks, key=self._priorities.__getitem__, reverse=True)
+
+    def _chosen(self, task: Task) -> Task:
+        if self._generator.random() < self._rate:
+            self._priorities[task] = self._generator.random()
+        return task
