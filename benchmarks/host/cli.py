@@ -30,7 +30,7 @@ _SCRATCH = environment.ROOT / "build" / "benchmarks"
 def measure(
     collectives: Annotated[
         str, typer.Option(help=f"Comma-separated: {', '.join(COLLECTIVES)}; or all.", metavar="NAMES")
-    ] = "all_reduce",
+    ] = "all",
     ranks: Annotated[str, typer.Option(help="Rank counts, comma-separated.", metavar="COUNTS")] = "2,4,8",
     source: Annotated[
         str | None, typer.Option(help="clean, dirty or both. Default: both on 2 ranks, dirty on more.")
@@ -39,7 +39,9 @@ def measure(
         str, typer.Option(help=f"Comma-separated: {', '.join(each.name for each in LIBRARIES)}.", metavar="NAMES")
     ] = "",
     seconds: Annotated[float, typer.Option(help="How long to measure each case.", min=0.05, max=600)] = 2.0,
-    quick: Annotated[bool, typer.Option("--quick", help="Few sizes and a short time; results not for docs.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few sizes, one form, a short time; results not for docs.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="Folder of host.json, host.md and pictures.", file_okay=False)
     ] = None,

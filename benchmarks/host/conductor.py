@@ -7,10 +7,13 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from benchmarks.host.cases import Case
 from benchmarks.host.control import Message
+
+Role: TypeAlias = Literal["hal", "peer", "limit"]
+"""HAL itself, one of those that it is compared with, or what only shows how far they could get."""
 
 
 class ContenderError(Exception):
@@ -30,12 +33,12 @@ class Asked(Protocol):
 
 @dataclass(frozen=True)
 class Contender:
-    """The ranks of a library with one kind of memory. Each HAL is compared with each that `is_peer`."""
+    """The ranks of a library with one kind of memory. Each HAL is compared with the best peer."""
 
     name: str
     label: str
     kind: str
-    is_peer: bool
+    role: Role
     team: Asked
 
 
@@ -64,8 +67,14 @@ class Sample:
     is_wrong: bool = False
 
 
-def measure(case: Case, contenders: Sequence[Contender], pace: Pace) -> dict[str, Sample]:
-    """Every contender's sample, by name. One that fails keeps its reason alone; the others go on."""
+def measure(case: Case, contenders: Sequence[Contender], pace: Pace, memory: float = math.inf) -> dict[str, Sample]:
+    """Every contender's sample, by name. One that fails keeps its reason alone; the others go on.
+
+    Nothing is measured where the buffers of all would take more than `memory` bytes.
+    """
+    if case.memory * len(contenders) > memory:
+        reason = f"the buffers of all contenders need {case.memory * len(contenders) / 2**30:.1f} GiB of memory"
+        return {each.name: Sample(reason=reason) for each in contenders}
     runs = [_Run(contender, case, pace) for contender in contenders]
     for run in runs:
         run.prepare()
@@ -97,8 +106,8 @@ class _Run:
         """Have it make its buffers and check its result, and find how many calls make a batch."""
         case, pace = self._case, self._pace
         with self._failing():
-            order = {"do": "prepare", "collective": case.collective, "size": case.bytes, "source": case.source}
-            self._ask(order)
+            what = {"collective": case.collective, "size": case.bytes, "source": case.source, "form": case.form}
+            self._ask({"do": "prepare", **what})
             per_call = self._batch(1)
             if per_call < pace.batch:
                 self._warmup = 2

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import psutil
 
+from benchmarks.host import environment as peers
 from benchmarks.host.conductor import ContenderError
 from benchmarks.host.contenders import Library
 from benchmarks.host.control import BINDING_VARIABLE, SOCKET_VARIABLE, Channel, Listener, Message
@@ -103,12 +104,22 @@ class Team:
             self._run([*launcher, *program], variables)
         elif self.library.mpi is not None:
             prefix = environment / str(self.library.package)
+            if (loop := peers.built(self.library) / "mpi_loop.so").is_file():
+                variables["HAL_BENCH_MPI_LOOP"] = str(loop)
             variables["MPI4PY_LIBMPI"] = str(prefix / "lib" / self.library.mpi)
             variables["PATH"] = f"{prefix / 'bin'}{os.pathsep}{variables.get('PATH', '')}"
             launcher = [str(prefix / "bin" / "mpiexec"), "-n", str(ranks), *self.library.arguments]
             self._run([*launcher, *program], variables)
         else:
-            variables |= {"WORLD_SIZE": str(ranks), "HAL_BENCH_MEETING": str(Path(self._folder.name, "meeting"))}
+            variables |= {
+                "WORLD_SIZE": str(ranks),
+                "HAL_BENCH_MEETING": str(Path(self._folder.name, "meeting")),
+                # by these DeepSpeed's ranks find each other
+                "HAL_BENCH_DEEPSPEED": str(peers.built(self.library)),
+                "LOCAL_SIZE": str(ranks),
+                "MASTER_ADDR": "hal-bench",
+                "MASTER_PORT": Path(self._folder.name).name,
+            }
             for rank in range(ranks):
                 self._run(program, {**variables, "RANK": str(rank)})
 

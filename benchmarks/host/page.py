@@ -6,20 +6,24 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.host.cases import Case, show_bytes
+from benchmarks.host.cases import FORMS, Case, show_bytes, show_form
 from benchmarks.host.limits import DRAM_BYTES
+from benchmarks.host.markdown import number, table
 from benchmarks.host.results import Entry, Report, Row
+from benchmarks.host.summary import summary
 
 _SOURCES = {
     "clean": "clean source: nothing but the collective itself writes the buffers",
     "dirty": "dirty source: every rank refills its input before each call; the time of refilling alone is subtracted",
 }
-_PLACES = {
-    "all_reduce": "float32 sum, in place",
-    "all_gather": "float32, out of place; size of the output",
-    "reduce_scatter": "float32 sum, out of place; size of the input",
-    "broadcast": "float32, in place; every rank is the root in turn",
-    "all_to_all": "float32, out of place; size of the input",
+_ABOUT = {
+    "all_reduce": "float32 sum",
+    "all_gather": "float32; size of the output",
+    "reduce_scatter": "float32 sum; size of the input",
+    "broadcast": "float32; every rank is the root in turn",
+    "reduce": "float32 sum; every rank is the root in turn",
+    "all_to_all": "float32; size of the input",
+    "send_recv": "float32; ranks exchange messages in pairs, one there, one back, and the time is that of one message",
     "barrier": "",
 }
 
@@ -27,6 +31,7 @@ _PLACES = {
 def write_page(report: Report, path: Path, plots: Sequence[Path]) -> None:
     """Write the page; `plots` lie in the same folder."""
     parts = [_head(report), _machine(report), _contenders(report), _limits(report)]
+    parts += [summary(report)]
     parts += [f"![{plot.stem}]({plot.name})" for plot in plots]
     parts += [_table(report, case, rows) for case, rows in report.tables()]
     parts += [_missing(report), _method(report)]
@@ -60,7 +65,7 @@ def _machine(report: Report) -> str:
         ("cores that all ranks together used while asleep", _by_ranks(report.idle_cores)),
         ("cores that other processes used meanwhile", _by_ranks(report.foreign_cores)),
     ]
-    text = "## Machine\n\n" + _markdown(("", ""), rows)
+    text = "## Machine\n\n" + table(("", ""), rows)
     if any(report.is_disturbed(ranks) for ranks in report.foreign_cores):
         text += "\n\n**Other processes were busy during this run: its numbers, ratios included, mean little.**"
     return text
@@ -77,9 +82,10 @@ def _contenders(report: Report) -> str:
     text = (
         "All run in the same Python with the same NumPy; the MPI libraries through mpi4py with explicit types"
         " (`[buffer, MPI.FLOAT]`). «registered» is memory of `Communicator.empty`, «plain» any NumPy array."
-        " Rank r is bound to core r modulo the number of cores, unless said otherwise here."
+        " Rank r is bound to core r modulo the number of cores, unless said otherwise here. «From C» is the same"
+        " library without Python: its calls are made by a loop in C, and nothing is compared with it."
     )
-    return f"## Contenders\n\n{text}\n\n" + _markdown(("contender", "version", "settings"), rows)
+    return f"## Contenders\n\n{text}\n\n" + table(("contender", "version", "settings"), rows)
 
 
 def _limits(report: Report) -> str:
@@ -102,12 +108,12 @@ def _limits(report: Report) -> str:
         " In an all_reduce every rank reads and writes that many bytes at least, but it is no lower bound: in place it"
         " touches half the memory that a copy does, so that more of it stays in caches."
     )
-    return f"## Limits\n\n{text}\n\n" + _markdown(("limit", "measured"), rows)
+    return f"## Limits\n\n{text}\n\n" + table(("limit", "measured"), rows)
 
 
 def _table(report: Report, case: Case, rows: Sequence[Row]) -> str:
     names = list(rows[0].entries)
-    hal = [name for name in names if name not in report.peers]
+    hal = [name for name in names if name in report.named("hal")]
     yardstick = [_yardstick(report, row.case) for row in rows]
     header = ["size", *(f"{report.labels[name]} µs" for name in names)]
     if any(yardstick):
@@ -117,15 +123,15 @@ def _table(report: Report, case: Case, rows: Sequence[Row]) -> str:
     for row, limit in zip(rows, yardstick, strict=True):
         line = [show_bytes(row.case.bytes) if row.case.bytes else "–", *(_time(row.entries[name]) for name in names)]
         if any(yardstick):
-            line.append(_number(limit) if limit else "–")
+            line.append(number(limit) if limit else "–")
         line.append(report.labels[row.best_peer] if row.best_peer else "–")
         line += [_ratio(row.entries[name]) for name in hal]
         lines.append(line)
-    title = f"## {case.collective}, {case.ranks} ranks, {case.source} source"
-    place = _PLACES[case.collective]
-    about = f"{place}; {_SOURCES[case.source]}." if place else ""
+    forms = len(FORMS[case.collective]) > 1
+    title = f"## {case.collective}, {case.ranks} ranks, {f'{show_form(case)}, ' if forms else ''}{case.source} source"
+    about = f"{_ABOUT[case.collective]}; {_SOURCES[case.source]}." if case.bytes else ""
     return "\n\n".join(
-        part for part in (title, about[:1].upper() + about[1:], _markdown(header, lines, numbers=True)) if part
+        part for part in (title, about[:1].upper() + about[1:], table(header, lines, numbers=True)) if part
     )
 
 
@@ -144,11 +150,7 @@ def _yardstick(report: Report, case: Case) -> float | None:
 def _time(entry: Entry) -> str:
     if entry.microseconds is None:
         return "**wrong**" if entry.is_wrong else "not run"
-    return _number(entry.microseconds.median)
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+    return number(entry.microseconds.median)
 
 
 def _ratio(entry: Entry) -> str:
@@ -166,7 +168,7 @@ def _missing(report: Report) -> str:
             for name, entry in row.entries.items():
                 if entry.reason is not None:
                     reason = f"wrong result: {entry.reason}" if entry.is_wrong else entry.reason
-                    where = f"{case.collective}, {case.ranks} ranks, {case.source}"
+                    where = f"{case.collective}, {case.ranks} ranks, {show_form(case)}, {case.source}"
                     sizes[report.labels[name], where, reason].append(show_bytes(row.case.bytes))
     lines += [f"- {label}, {where}, {', '.join(each)}: {reason}" for (label, where, reason), each in sizes.items()]
     return "## Not run\n\n" + "\n".join(lines) if lines else ""
@@ -194,8 +196,3 @@ def _method(report: Report) -> str:
         "- Peers are of their own defaults unless said otherwise under «Contenders»; a specialist may get more out of"
         " each of them."
     )
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
-    lines = [header, ["---"] + ["---:" if numbers else "---"] * (len(header) - 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

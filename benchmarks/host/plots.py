@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.host.cases import show_bytes
+from benchmarks.host.cases import FORMS, show_bytes
+from benchmarks.host.heat_map import write_heat_map
 from benchmarks.host.results import Report, Row
 
 if TYPE_CHECKING:
@@ -15,14 +16,19 @@ if TYPE_CHECKING:
 _RANGES = ((1, 64 << 10), (64 << 10, 1 << 40))
 """Bytes in the latency and in the bandwidth picture."""
 _HAL_COLOURS = ("#d1495b", "#8f0e20")
-_PEER_COLOURS = ("#30638e", "#5b8e7d", "#9bc1bc", "#edae49", "#8d8d8d", "#7b5ea7")
+_PEER_COLOURS = ("#30638e", "#5b8e7d", "#9bc1bc", "#edae49", "#8d8d8d", "#7b5ea7", "#a56b46")
 
 
 def write_plots(report: Report, folder: Path) -> list[Path]:
-    """Write a latency and a bandwidth picture for each collective that has sizes; returns where they are."""
-    written = []
+    """Write the heat map, and a latency and a bandwidth picture for each collective that has sizes.
+
+    Returns where they are. The pictures show a collective's first form.
+    """
+    written = write_heat_map(report, folder)
     for collective in dict.fromkeys(row.case.collective for row in report.rows if row.case.bytes):
         rows = [row for row in report.rows if row.case.collective == collective]
+        form = next(form for form in FORMS[collective] if any(row.case.form == form for row in rows))
+        rows = [row for row in rows if row.case.form == form]
         # one curve a contender: of both sources the one that applications have
         source = "dirty" if any(row.case.source == "dirty" for row in rows) else "clean"
         chosen = [row for row in rows if row.case.source == source]
@@ -30,7 +36,7 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
         for name, part in (("latency", small), ("bandwidth", large)):
             if part:
                 path = folder / f"host-{collective.replace('_', '-')}-{name}.png"
-                _write(report, part, f"{collective}, {source} source: {name}", name, path)
+                _write(report, part, f"{collective}, {form.replace('_', ' ')}, {source} source: {name}", name, path)
                 written.append(path)
     return written
 
@@ -54,7 +60,10 @@ def _write(report: Report, rows: Sequence[Row], title: str, what: str, path: Pat
 def _draw(axes: Axes, report: Report, rows: Sequence[Row], what: str) -> None:
     hal, peers = iter(_HAL_COLOURS), iter(_PEER_COLOURS)
     for name, label in report.labels.items():
-        is_peer = name in report.peers
+        role = report.roles[name]
+        if role == "limit":
+            continue  # each lies just below the curve of its library
+        is_peer = role == "peer"
         points = [
             (row.case.bytes, entry.microseconds.median)
             for row in rows

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.host.adapters import Adapter, Array, Call, join
+from benchmarks.host.adapters import Adapter, Array, Call, Loop, join, partner
 from benchmarks.host.cases import ITEM
 from benchmarks.host.control import BINDING_VARIABLE, SOCKET_VARIABLE, Channel, Message
 
@@ -28,9 +28,10 @@ _LEAVING_SECONDS = 20.0
 class Prepared:
     """A case that is ready to run: its buffers and its calls."""
 
-    source: Array
-    calls: list[Call]
+    loop: Loop
     dirty: bool
+    buffers: tuple[Array, Array]
+    """Kept alive: a loop in C has their addresses alone."""
 
 
 class Rank:
@@ -40,57 +41,74 @@ class Rank:
         self._adapter = adapter
         self._prepared: dict[str, Prepared] = {}
 
-    def prepare(self, collective: str, size: int, source: str, kind: str) -> Message:
+    def prepare(self, collective: str, size: int, source: str, form: str, kind: str) -> Message:
         """Make buffers and calls, and check that one round of calls gives the right result."""
-        adapter, count = self._adapter, size // ITEM
-        if collective in ("all_reduce", "broadcast"):
-            src = dst = adapter.allocate(kind, count)
-        else:
-            block = count // adapter.size
-            src = adapter.allocate(kind, block if collective == "all_gather" else count)
-            dst = adapter.allocate(kind, block if collective == "reduce_scatter" else count)
-        calls = adapter.calls(collective, src, dst)
-        for root, (function, arguments) in enumerate(calls):
+        adapter = self._adapter
+        src, dst = self._buffers(collective, size // ITEM, form == "in_place", kind)
+        calls = adapter.calls(collective, src, dst, in_place=form == "in_place", kind=kind)
+        for turn, (function, arguments) in enumerate(calls):
             dst[...] = -1
             src[...] = contribution(adapter.rank, 0, src.size)
             function(*arguments)
-            wrong = np.count_nonzero(dst != expected(collective, adapter.rank, adapter.size, dst.size, root))
+            want = expected(collective, adapter.rank, adapter.size, dst.size, turn)
+            wrong = 0 if want is None else np.count_nonzero(dst != want)
             if wrong:
                 return {"wrong": f"{wrong} of {dst.size} elements are wrong on rank {adapter.rank}"}
         src[...] = 0  # sums of sums stay 0: no overflow, however many calls follow
-        self._prepared[kind] = Prepared(src, calls, source == "dirty")
+        loop = adapter.loop(kind, src, calls) or self._loop(src, calls)
+        self._prepared[kind] = Prepared(loop, source == "dirty", (src, dst))
         return {}
+
+    def _buffers(self, collective: str, count: int, in_place: bool, kind: str) -> tuple[Array, Array]:
+        """Source and target of a collective whose larger one has `count` elements."""
+        adapter = self._adapter
+        whole = adapter.allocate(kind, count)
+        if collective in ("all_gather", "reduce_scatter"):
+            length = count // adapter.size
+            index = adapter.rank if collective == "all_gather" else adapter.scattered_block
+            block = whole[index * length : (index + 1) * length] if in_place else adapter.allocate(kind, length)
+            return (block, whole) if collective == "all_gather" else (whole, block)
+        return whole, whole if in_place else adapter.allocate(kind, count)
 
     def run(self, kind: str, iterations: int, warmup: int) -> Message:
         """Run a batch: nanoseconds of the calls, and of refilling alone, which was part of it where source is dirty."""
         prepared = self._prepared[kind]
-        # whole turns of the roots, so that warming up leaves all ranks at the same one
-        calls = itertools.cycle(prepared.calls)
-        for function, arguments in itertools.islice(calls, warmup):
-            function(*arguments)
-        fill, fill_time = prepared.source.fill, 0
-        if prepared.dirty:
-            self._adapter.barrier()
-            start = time.perf_counter_ns()
-            for _ in range(iterations):
-                fill(_FILLER)
-            fill_time = time.perf_counter_ns() - start
-        batch = itertools.islice(calls, iterations)
-        self._adapter.barrier()
-        start = time.perf_counter_ns()
-        if prepared.dirty:
-            for function, arguments in batch:
-                fill(_FILLER)
-                function(*arguments)
-        else:
-            for function, arguments in batch:
-                function(*arguments)
-        return {"total": time.perf_counter_ns() - start, "fill": fill_time}
+        total, fill = prepared.loop(iterations, warmup, prepared.dirty)
+        return {"total": total, "fill": fill}
 
     def release(self, kind: str) -> Message:
         """Let go of a case's buffers."""
         self._prepared.pop(kind, None)
         return {}
+
+    def _loop(self, source: Array, turns: list[Call]) -> Loop:
+        """Calls made from Python, in turn."""
+
+        def run(iterations: int, warmup: int, dirty: bool) -> tuple[int, int]:
+            # all ranks warm up with as many calls, so that all are at the same turn
+            calls = itertools.cycle(turns)
+            for function, arguments in itertools.islice(calls, warmup):
+                function(*arguments)
+            fill, fill_time = source.fill, 0
+            if dirty:
+                self._adapter.barrier()
+                start = time.perf_counter_ns()
+                for _ in range(iterations):
+                    fill(_FILLER)
+                fill_time = time.perf_counter_ns() - start
+            batch = itertools.islice(calls, iterations)
+            self._adapter.barrier()
+            start = time.perf_counter_ns()
+            if dirty:
+                for function, arguments in batch:
+                    fill(_FILLER)
+                    function(*arguments)
+            else:
+                for function, arguments in batch:
+                    function(*arguments)
+            return time.perf_counter_ns() - start, fill_time
+
+        return run
 
 
 def contribution(rank: int, start: int, count: int) -> Array:
@@ -102,12 +120,17 @@ def contribution(rank: int, start: int, count: int) -> Array:
     return np.resize(values, count)
 
 
-def expected(collective: str, rank: int, ranks: int, count: int, root: int) -> Array:
-    """What a rank must find in its `count` elements of output."""
+def expected(collective: str, rank: int, ranks: int, count: int, turn: int) -> Array | None:
+    """What a rank must find in its `count` elements of output after the call of this turn; None where it has none."""
     block = count // ranks
     match collective:
         case "broadcast":
-            return contribution(root, 0, count)
+            return contribution(turn, 0, count)
+        case "reduce" if rank != turn:
+            return None
+        case "send_recv":
+            # the even one sends first
+            return contribution(partner(rank), 0, count) if turn != rank % 2 else None
         case "all_gather":
             return np.concatenate([contribution(peer, 0, block) for peer in range(ranks)])
         case "all_to_all":

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.host.cases import Case
-from benchmarks.host.conductor import Contender, Sample
+from benchmarks.host.conductor import Contender, Role, Sample
 from benchmarks.host.statistics import Summary, best, ratio
 
 _DISTURBING_CORES = 0.2
@@ -49,7 +49,7 @@ class Row:
     def of(cls, case: Case, contenders: Sequence[Contender], samples: Mapping[str, Sample]) -> Self:
         """Summarise what was measured."""
         rounds = {name: sample.rounds for name, sample in samples.items()}
-        peer = best(rounds, [c.name for c in contenders if c.is_peer])
+        peer = best(rounds, [c.name for c in contenders if c.role == "peer"])
         entries = {}
         for contender in contenders:
             sample = samples[contender.name]
@@ -57,7 +57,7 @@ class Row:
             entry.reason, entry.is_wrong = sample.reason, sample.is_wrong
             if sample.rounds:
                 entry.microseconds = Summary.of(sample.rounds)
-                if peer is not None and not contender.is_peer:
+                if peer is not None and contender.role == "hal":
                     entry.ratio = ratio(rounds[peer], sample.rounds)
             entries[contender.name] = entry
         return cls(case, entries, peer)
@@ -65,7 +65,7 @@ class Row:
 
 @dataclass
 class Report:
-    """A whole run. `labels` names the columns, `versions` and `settings` say what ran, `peers` are not HAL.
+    """A whole run. `labels` names the columns, `versions` and `settings` say what ran, `roles` what each is for.
 
     `not_run` has the reason for each contender that did not start at a rank count: (contender, ranks, reason).
     `idle_cores` is the processor time, in cores, that all ranks together used while all of them were asleep, by rank
@@ -76,7 +76,7 @@ class Report:
     command: str
     pace: dict[str, Any]
     labels: dict[str, str] = field(default_factory=dict)
-    peers: list[str] = field(default_factory=list)
+    roles: dict[str, Role] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     limits: dict[str, Any] | None = None
@@ -88,10 +88,14 @@ class Report:
     rows: list[Row] = field(default_factory=list)
 
     def tables(self) -> Iterator[tuple[Case, list[Row]]]:
-        """The rows by collective, ranks and source; each group with its first case."""
-        for _, group in groupby(self.rows, key=lambda row: (row.case.collective, row.case.ranks, row.case.source)):
+        """The rows of the same collective, ranks, form and source; each group with its first case."""
+        for _, group in groupby(self.rows, key=lambda row: replace(row.case, bytes=0)):
             rows = list(group)
             yield rows[0].case, rows
+
+    def named(self, role: Role) -> list[str]:
+        """The contenders that are there for this."""
+        return [name for name, each in self.roles.items() if each == role]
 
     def copy_us(self, threads: int, size: int) -> float | None:
         """Microseconds in which `threads` cores at the same time copy `size` bytes each; None if not measured."""

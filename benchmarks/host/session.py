@@ -20,6 +20,8 @@ from benchmarks.host.limits import DRAM_BYTES, Limits, LimitsError
 from benchmarks.host.results import Report, Row
 
 _IDLE_SECONDS = 1.0
+_MEMORY_SHARE = 0.6
+"""Of what is free: libraries need buffers of their own besides."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,7 @@ def run(settings: Settings, report: Report, environment: Path, say: Callable[[st
             name = library.contender(kind)
             report.labels[name] = library.contender_label(kind)
             report.settings[name] = library.settings
-            if library.is_peer:
-                report.peers.append(name)
+            report.roles[name] = library.role(kind)
     start = time.monotonic()
     with ExitStack() as stack:
         limits = None
@@ -89,13 +90,17 @@ def _run_ranks(settings: Settings, ranks: int, report: Report, environment: Path
             stack.callback(team.close)
             teams.append(team)
             for kind, name in names.items():
+                if name in settings.absent:
+                    report.not_run.append((name, ranks, settings.absent[name]))
+                    continue
                 report.versions[name] = team.version
-                contenders.append(Contender(name, library.contender_label(kind), kind, library.is_peer, team))
+                contenders.append(Contender(name, library.contender_label(kind), kind, library.role(kind), team))
         report.idle_cores[ranks], report.foreign_cores[ranks] = _idle(teams)
         if report.is_disturbed(ranks):
             say(f"other processes use {report.foreign_cores[ranks]:.2f} cores: what follows is disturbed by them")
         for case in settings.cases(ranks):
-            row = Row.of(case, contenders, measure(case, contenders, settings.pace))
+            memory = _MEMORY_SHARE * psutil.virtual_memory().available
+            row = Row.of(case, contenders, measure(case, contenders, settings.pace, memory))
             report.rows.append(row)
             say(_line(row, report))
 
@@ -115,4 +120,5 @@ def _line(row: Row, report: Report) -> str:
         f"{report.labels[name]} {entry.microseconds.median:.4g}" if entry.microseconds else f"{report.labels[name]} –"
         for name, entry in row.entries.items()
     ]
-    return f"{case.collective} {case.ranks} ranks {case.bytes} B {case.source}: {', '.join(parts)} µs"
+    what = f"{case.collective} {case.ranks} ranks {case.form} {case.bytes} B {case.source}"
+    return f"{what}: {', '.join(parts)} µs"

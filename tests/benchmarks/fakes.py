@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.host.conductor import Contender, ContenderError
+from benchmarks.host.conductor import Contender, ContenderError, Role
 
 
 @dataclass
@@ -31,6 +31,6 @@ class FakeTeam:
         return [{"total": count * (speed + self.fill), "fill": count * self.fill} for speed in self.speeds]
 
 
-def contender(name: str, team: FakeTeam, *, is_peer: bool = True) -> Contender:
+def contender(name: str, team: FakeTeam, *, role: Role = "peer") -> Contender:
     team.name = name
-    return Contender(name, name.upper(), "plain", is_peer, team)
+    return Contender(name, name.upper(), "plain", role, team)

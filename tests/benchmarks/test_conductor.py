@@ -36,6 +36,17 @@ def test_rounds_go_on_until_the_time_is_up_but_there_is_a_least_number():
     assert rounds(seconds=60.0, min_rounds=5, max_rounds=7) == 7
 
 
+def test_a_case_that_needs_too_much_memory_is_not_run():
+    team = FakeTeam()
+    case = Case("all_to_all", 8, 1 << 20, "dirty", "out_of_place")
+    assert case.memory == 16 << 20
+    samples = measure(case, [contender("a", team), contender("b", team)], PACE, memory=31 << 20)
+    assert [sample.rounds for sample in samples.values()] == [[], []]
+    assert "0.0 GiB of memory" in str(samples["a"].reason)
+    assert team.batches == []
+    assert measure(case, [contender("a", team)], PACE, memory=31 << 20)["a"].reason is None
+
+
 def test_one_that_dies_keeps_its_reason_and_the_others_go_on():
     teams = [contender("a", FakeTeam(dies_after=4)), contender("b", FakeTeam())]
     samples = measure(CASE, teams, PACE)

@@ -29,7 +29,7 @@ def team() -> Iterator[Team]:
 
 
 def test_ranks_start_answer_and_end(team: Team):
-    contenders = [Contender(f"hal-{kind}", "HAL", kind, False, team) for kind in HAL.kinds]
+    contenders = [Contender(f"hal-{kind}", "HAL", kind, "hal", team) for kind in HAL.kinds]
     case = Case("all_reduce", 2, 4096, "dirty")
     samples = measure(case, contenders, Pace(seconds=0.0, min_rounds=3, max_rounds=3))
     assert [sample.reason for sample in samples.values()] == [None, None]
@@ -38,7 +38,8 @@ def test_ranks_start_answer_and_end(team: Team):
 
 
 def test_an_unknown_collective_is_an_error_of_the_case_not_of_the_team(team: Team):
-    order = {"do": "prepare", "collective": "all_rduce", "size": 4096, "source": "clean", "kind": "plain"}
+    order = {"do": "prepare", "collective": "all_rduce", "size": 4096, "source": "clean", "form": "in_place"}
+    order["kind"] = "plain"
     assert all("all_rduce" in reply["error"] for reply in team.ask(order, 30.0))
     assert team.ask({"do": "release", "kind": "plain"}, 30.0) == [{}, {}]
 

@@ -27,14 +27,14 @@ def report() -> Report:
     pace = Pace(seconds=0.0, min_rounds=5, max_rounds=5)
     report = Report(MACHINE, "make bench-host", {"batch": pace.batch})
     contenders = [
-        contender("hal", FakeTeam(speeds=(50_000, 50_000)), is_peer=False),
+        contender("hal", FakeTeam(speeds=(50_000, 50_000)), role="hal"),
         contender("a", FakeTeam()),
         contender("b", FakeTeam(speeds=(150_000, 150_000), wrong_at=4)),
     ]
     for each in contenders:
         report.labels[each.name], report.settings[each.name] = each.label, "defaults"
         report.versions[each.name] = "1.0"
-    report.peers = ["a", "b"]
+    report.roles = {each.name: each.role for each in contenders}
     report.idle_cores, report.foreign_cores = {2: 0.01}, {2: 0.03}
     copies = [{"threads": 2, "bytes": size, "us": us} for size, us in ((65536, 4.0), (1 << 20, 80.0), (1 << 28, 9e4))]
     report.limits = {"round_trip_us": 0.2, "copies": copies}
@@ -60,7 +60,7 @@ def test_page_shows_times_ratios_yardstick_and_what_was_wrong(report: Report, tm
     lines = (tmp_path / "host.md").read_text().splitlines()
     assert "| 4 B | 50 | 200 | **wrong** | 0.1 | A | **4.00** (4.00–4.00) |" in lines
     assert "| 64 KiB | 50 | 200 | 150 | 4.1 | B | **3.00** (3.00–3.00) |" in lines
-    assert "- B, all_reduce, 2 ranks, dirty, 4 B: wrong result: 1 of 4 elements are wrong on rank 1" in lines
+    assert "- B, all_reduce, 2 ranks, in place, dirty, 4 B: wrong result: 1 of 4 elements are wrong on rank 1" in lines
     assert "| a word from one core to another and back | 200 ns |" in lines
 
 
@@ -81,9 +81,10 @@ def test_report_survives_its_file(report: Report, tmp_path: Path):
     assert again == report
 
 
-def test_pictures_are_drawn_for_both_ranges(report: Report, tmp_path: Path):
+def test_pictures_are_drawn_of_all_ratios_and_for_both_ranges(report: Report, tmp_path: Path):
     written = write_plots(report, tmp_path)
-    assert [path.name for path in written] == ["host-all-reduce-latency.png", "host-all-reduce-bandwidth.png"]
+    names = ["host-ratios.png", "host-all-reduce-latency.png", "host-all-reduce-bandwidth.png"]
+    assert [path.name for path in written] == names
     assert all(path.stat().st_size > 1000 for path in written)
 
 
