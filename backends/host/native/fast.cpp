@@ -53,6 +53,15 @@ Status run_with_gil(Executable& executable, void* source, uint64_t source_bytes,
   return executable.run(source, source_bytes, target, target_bytes, timeout_ns, guard.hooks());
 }
 
+bool raise_status(PyObject* executable, Status status) {
+  if (status == Status::kOk) return false;
+  if (status == Status::kInterrupted) return true;  // the signal's handler has raised
+  PyObject* none = PyObject_CallMethod(executable, "fail", "i", static_cast<int>(status));
+  if (none != nullptr) PyErr_SetString(PyExc_RuntimeError, "a failed call raised no error");
+  Py_XDECREF(none);
+  return true;
+}
+
 // The arrays of a call, held while it runs, and the key that they make.
 class FastCalls::Arguments {
  public:
@@ -126,18 +135,8 @@ bool FastCalls::run(PyObject* source, PyObject* target, PyObject* op, int64_t ro
     Py_DECREF(entry.executable);
     return false;  // the slow path says why
   }
-  bool raised = false;
-  if (status == Status::kInterrupted) {
-    Py_DECREF(entry.executable);
-    return true;
-  }
-  if (status != Status::kOk) {
-    PyObject* none = PyObject_CallMethod(entry.executable, "fail", "i", static_cast<int>(status));
-    raised = none == nullptr;
-    Py_XDECREF(none);
-  }
+  raise_status(entry.executable, status);
   Py_DECREF(entry.executable);
-  if (status != Status::kOk && !raised) PyErr_SetString(PyExc_RuntimeError, "a failed call raised no error");
   return true;
 }
 

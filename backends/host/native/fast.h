@@ -53,4 +53,7 @@ class FastCalls {
 Status run_with_gil(Executable& executable, void* source, uint64_t source_bytes, void* target, uint64_t target_bytes,
                     int64_t timeout_ns);
 
+// Have `executable`, a Python object with a method `fail`, raise what a status stands for; whether one was raised.
+bool raise_status(PyObject* executable, Status status);
+
 }  // namespace hal

@@ -12,6 +12,8 @@
 #include <system_error>
 
 #include "arena.h"
+#include "bound.h"
+#include "clock.h"
 #include "fast.h"
 #include "lane.h"
 
@@ -65,6 +67,18 @@ int run(hal::Executable& executable, uint64_t input, uint64_t input_bytes, uint6
                                          reinterpret_cast<void*>(output), output_bytes, timeout_ns);
   if (status == hal::Status::kInterrupted) nb::raise_python_error();
   return static_cast<int>(status);
+}
+
+// Nanoseconds a call of `count` calls made without Python, for what Python adds.
+double repeat(hal::Executable& executable, uint64_t input, uint64_t input_bytes, uint64_t output,
+              uint64_t output_bytes, int64_t timeout_ns, int count) {
+  int64_t start = hal::now();
+  for (int i = 0; i < count; i++) {
+    hal::Status status = executable.run(reinterpret_cast<void*>(input), input_bytes, reinterpret_cast<void*>(output),
+                                        output_bytes, timeout_ns, {});
+    if (status != hal::Status::kOk) throw std::runtime_error("a call failed");
+  }
+  return static_cast<double>(hal::now() - start) / count;
 }
 
 hal::Program make_program(const hal::Lane& lane, const std::vector<std::vector<int64_t>>& blocks,
@@ -208,7 +222,9 @@ NB_MODULE(_native, m) {
            "mapped"_a = nb::none(), nb::keep_alive<1, 2>())
       .def_ro("ran_mapped", &hal::Executable::ran_mapped)
       .def_rw("number", &hal::Executable::number)
-      .def("run", &run, "input"_a, "input_bytes"_a, "output"_a, "output_bytes"_a, "timeout_ns"_a);
+      .def("run", &run, "input"_a, "input_bytes"_a, "output"_a, "output_bytes"_a, "timeout_ns"_a)
+      .def("repeat", &repeat, "input"_a, "input_bytes"_a, "output"_a, "output_bytes"_a, "timeout_ns"_a, "count"_a,
+           nb::call_guard<nb::gil_scoped_release>());
 
   nb::class_<hal::FastCalls>(m, "FastCalls")
       .def(nb::init<>())
@@ -229,6 +245,18 @@ NB_MODULE(_native, m) {
              calls.remember(source.ptr(), target.ptr(), op.ptr(), root, executable.ptr(), &native, timeout_ns);
            },
            "source"_a.none(), "target"_a.none(), "op"_a, "root"_a, "executable"_a, "native"_a, "timeout_ns"_a)
+      .def("bind",
+           [](nb::handle self, nb::handle executable, hal::Executable& native, uint64_t input, uint64_t input_bytes,
+              uint64_t output, uint64_t output_bytes, int64_t timeout_ns, nb::handle result, nb::handle slow) {
+             PyObject* bound = hal::bind_call({self.ptr(), nb::cast<hal::FastCalls*>(self), executable.ptr(), &native,
+                                               reinterpret_cast<void*>(input), input_bytes,
+                                               reinterpret_cast<void*>(output), output_bytes, timeout_ns, result.ptr(),
+                                               slow.ptr()});
+             if (bound == nullptr) nb::raise_python_error();
+             return nb::steal(bound);
+           },
+           "executable"_a, "native"_a, "input"_a, "input_bytes"_a, "output"_a, "output_bytes"_a, "timeout_ns"_a,
+           "result"_a.none(), "slow"_a)
       .def("clear", &hal::FastCalls::clear);
 
   m.def("lane_bytes", &lane_bytes, "members"_a, "scratch_bytes"_a);

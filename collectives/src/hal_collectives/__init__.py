@@ -2,6 +2,7 @@
 
 from hal_collectives.communicator import Communicator
 from hal_collectives.launch import init, local, run_local
+from hal_collectives.persistent import CollectiveCall
 from hal_collectives.work import Work
 
-__all__ = ["Communicator", "Work", "init", "local", "run_local"]
+__all__ = ["CollectiveCall", "Communicator", "Work", "init", "local", "run_local"]

@@ -67,7 +67,7 @@ class Caller:
         reduction = self.arguments.reduction(collective.label, op, dtype)
         executable = self.calls.get(collective, count, dtype, reduction, root)
         remember = (self._tables.get(collective), op if collective.reduces else "", 0 if root is None else root)
-        return self.launch(executable, collective.label, src, dst, async_op, timeout, remember)
+        return self.finish(executable, collective.label, src, dst, async_op, timeout, remember)
 
     def message(
         self, pair: tuple[int, int], src: Buffer | None, dst: Buffer | None, async_op: bool, timeout: float | None
@@ -80,7 +80,22 @@ class Caller:
         executable = self.calls.get(Collective.SEND_RECV, buffer.count, buffer.dtype, ReduceOp.SUM, None, pair=pair)
         remember = (self._tables.get(Collective.SEND_RECV), "", peer)
         queue = self._pair_queues.setdefault(pair, Queue())
-        return self.launch(executable, name, src, dst, async_op, timeout, remember, queue=queue)
+        return self.finish(executable, name, src, dst, async_op, timeout, remember, queue=queue)
+
+    def finish(
+        self,
+        executable: Executable,
+        operation: str,
+        src: Buffer | None,
+        dst: Buffer | None,
+        async_op: bool,
+        timeout: float | None,
+        remember: Remember = NOT_REMEMBERED,
+        *,
+        queue: Queue | None = None,
+    ) -> Any:
+        """What becomes of a call that is ready to run: it is run (one that is being prepared is not)."""
+        return self.launch(executable, operation, src, dst, async_op, timeout, remember, queue=queue)
 
     def launch(
         self,

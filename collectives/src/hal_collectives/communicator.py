@@ -15,10 +15,16 @@ from hal.runtime.group import Group
 from hal_collectives import buffers, variable
 from hal_collectives.arguments import Arguments
 from hal_collectives.caller import Caller
+from hal_collectives.persistent import collective
 
 Array = np.ndarray[Any, Any]
 Counts = Any
 """A sequence of element counts, one a rank."""
+
+
+def _find_nothing(source: Any, target: Any, op: object, root: Any) -> bool:
+    """In place of a table of calls: nothing is remembered."""
+    return False
 
 
 class Communicator:
@@ -33,6 +39,9 @@ class Communicator:
     All ranks make the same calls in the same order. Where they disagree every rank raises `UsageError` and the
     communicator stays usable; what was to be written is then undefined. `StallTimeout` and `PeerFailure` are raised by
     every rank too, and leave a communicator that only raises. One thread at a time calls.
+
+    What is called again and again with the same arrays can be prepared, any collective alike: `op =
+    comm.all_reduce.prepare(x)` checks and loads, `op()` calls, at less cost (`CollectiveCall.prepare`).
     """
 
     def __init__(
@@ -51,7 +60,6 @@ class Communicator:
         self._pins = pins
         self._arguments = Arguments(self.rank, self.size)
         self._caller = Caller(group, pins, self._arguments, owned)
-        self._finalizer = weakref.finalize(self, self._caller.close)
         # bound once: a repeated call is one look-up in these and one native call
         self._fast_all_reduce = self._caller.table(Collective.ALL_REDUCE)
         self._fast_all_gather = self._caller.table(Collective.ALL_GATHER)
@@ -63,9 +71,36 @@ class Communicator:
         self._fast_scatter = self._caller.table(Collective.SCATTER)
         self._fast_barrier = self._caller.table(Collective.BARRIER)
         self._fast_message = self._caller.table(Collective.SEND_RECV)
+        self._core = self._twin()
+        self._finalizer = weakref.finalize(self._core, self._caller.close)
+
+    @property
+    def core(self) -> Communicator:
+        """What its collectives are bound to: a communicator that is closed when this one and all of them are gone."""
+        return self._core
+
+    @property
+    def caller(self) -> Caller:
+        """What makes its calls."""
+        return self._caller
+
+    def preparing(self, preparation: Caller) -> Communicator:
+        """One whose calls go to `preparation`."""
+        twin = self._twin()
+        twin._caller = preparation
+        for name in vars(twin):
+            if name.startswith("_fast_"):
+                setattr(twin, name, _find_nothing)
+        return twin
+
+    def _twin(self) -> Communicator:
+        twin = object.__new__(Communicator)
+        twin.__dict__.update(self.__dict__)
+        return twin
 
     # one contribution a rank
 
+    @collective
     def all_reduce(
         self, x: Any, out: Any = None, op: str = "sum", *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
@@ -75,6 +110,7 @@ class Communicator:
         src, dst = self._arguments.in_out("all_reduce", x, out)
         return self._caller.call(Collective.ALL_REDUCE, src, dst, src.count, op, None, async_op, timeout)
 
+    @collective
     def reduce(
         self,
         x: Any,
@@ -96,6 +132,7 @@ class Communicator:
             src, dst = self._arguments.buffer("reduce", x, "x"), None
         return self._caller.call(Collective.REDUCE, src, dst, src.count, op, root, async_op, timeout)
 
+    @collective
     def broadcast(
         self, x: Any, out: Any = None, root: int = 0, *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
@@ -118,6 +155,7 @@ class Communicator:
 
     # blocks, one a rank
 
+    @collective
     def all_gather(self, x: Any, out: Any = None, *, async_op: bool = False, timeout: float | None = None) -> Any:
         """Every rank's `x`, in the order of the ranks, to every rank. `out` has `size` times the elements.
 
@@ -130,6 +168,7 @@ class Communicator:
         self._arguments.overlap("all_gather", src, dst, dst.block(self.rank, self.size))
         return self._caller.call(Collective.ALL_GATHER, src, dst, src.count, "sum", None, async_op, timeout)
 
+    @collective
     def reduce_scatter(
         self, x: Any, out: Any = None, op: str = "sum", *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
@@ -145,6 +184,7 @@ class Communicator:
         self._arguments.overlap("reduce_scatter", dst, src, src.block(self.rank, self.size))
         return self._caller.call(Collective.REDUCE_SCATTER, src, dst, count, op, None, async_op, timeout)
 
+    @collective
     def all_to_all(self, x: Any, out: Any = None, *, async_op: bool = False, timeout: float | None = None) -> Any:
         """Send block i of `x` to rank i, which gets it as the block of this rank. `out` may be `x` itself."""
         if not async_op and timeout is None and self._fast_all_to_all(x, out, "", 0):
@@ -157,6 +197,7 @@ class Communicator:
         self._arguments.overlap("all_to_all", src, dst, None)
         return self._caller.call(Collective.ALL_TO_ALL, src, dst, count, "sum", None, async_op, timeout)
 
+    @collective
     def gather(
         self, x: Any, out: Any = None, root: int = 0, *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
@@ -172,6 +213,7 @@ class Communicator:
             self._arguments.overlap("gather", src, dst, dst.block(self.rank, self.size))
         return self._caller.call(Collective.GATHER, src, dst, src.count, "sum", root, async_op, timeout)
 
+    @collective
     def scatter(
         self, x: Any, out: Any = None, root: int = 0, *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
@@ -190,12 +232,14 @@ class Communicator:
 
     # blocks of different lengths
 
+    @collective
     def all_gather_v(
         self, x: Any, out: Any = None, counts: Counts = None, *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
         """`all_gather` of as many elements as each rank has. `counts`, where given, must be what the ranks have."""
         return variable.all_gather(self._caller, x, out, counts, async_op, timeout)
 
+    @collective
     def reduce_scatter_v(
         self,
         x: Any,
@@ -209,6 +253,7 @@ class Communicator:
         """`reduce_scatter` in blocks of `counts[i]` elements, the same counts on every rank."""
         return variable.reduce_scatter(self._caller, x, counts, out, op, async_op, timeout)
 
+    @collective
     def gather_v(
         self,
         x: Any,
@@ -222,6 +267,7 @@ class Communicator:
         """`gather` of as many elements as each rank has."""
         return variable.gather(self._caller, x, out, counts, root, async_op, timeout)
 
+    @collective
     def scatter_v(
         self,
         x: Any,
@@ -235,6 +281,7 @@ class Communicator:
         """`scatter` in blocks of `counts[i]` elements, which the root gives."""
         return variable.scatter(self._caller, x, counts, out, root, async_op, timeout)
 
+    @collective
     def all_to_all_v(
         self,
         x: Any,
@@ -250,6 +297,7 @@ class Communicator:
 
     # messages and synchronisation
 
+    @collective
     def send(self, x: Any, dst: int, *, async_op: bool = False, timeout: float | None = None) -> Any:
         """Send `x` to rank `dst`, which receives as many elements of the same type. Returns when it has taken them.
 
@@ -261,6 +309,7 @@ class Communicator:
         self._arguments.peer("send", "dst", dst)
         return self._caller.message((self.rank, dst), src, None, async_op, timeout)
 
+    @collective
     def recv(self, out: Any, src: int, *, async_op: bool = False, timeout: float | None = None) -> Any:
         """Receive the next message of rank `src` into `out`, which has just its count and type; returns `out`."""
         if not async_op and timeout is None and self._fast_message(None, out, "", src):
@@ -269,6 +318,7 @@ class Communicator:
         self._arguments.peer("recv", "src", src)
         return self._caller.message((src, self.rank), None, dst, async_op, timeout)
 
+    @collective
     def barrier(self, *, async_op: bool = False, timeout: float | None = None) -> Any:
         """Return when every rank has called it."""
         if not async_op and timeout is None and self._fast_barrier(None, None, "", 0):

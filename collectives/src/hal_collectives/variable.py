@@ -263,7 +263,7 @@ class _Call:
             return Layout.explicit(plan, inputs, outputs, dtype.itemsize)
 
         executable = self.comm.calls.get_variable(self.collective, key, count, dtype, self.op, self.root, layout)
-        return self.comm.launch(executable, self.collective.label, src, dst, async_op, self.timeout)
+        return self.comm.finish(executable, self.collective.label, src, dst, async_op, self.timeout)
 
 
 def _offsets(counts: Sequence[int]) -> tuple[Extent, ...]:

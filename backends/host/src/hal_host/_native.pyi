@@ -1,6 +1,7 @@
 """The native part: addresses are integers, sizes bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 class Arena:
     """Anonymous shared memory."""
@@ -82,6 +83,9 @@ class Executable:
         mapped: Program | None = None,
     ) -> None: ...
     def run(self, input: int, input_bytes: int, output: int, output_bytes: int, timeout_ns: int) -> int: ...
+    def repeat(
+        self, input: int, input_bytes: int, output: int, output_bytes: int, timeout_ns: int, count: int
+    ) -> float: ...
 
 class FastCalls:
     """Calls made before, by the shape of their arguments."""
@@ -99,6 +103,18 @@ class FastCalls:
         native: Executable,
         timeout_ns: int,
     ) -> None: ...
+    def bind(
+        self,
+        executable: object,
+        native: Executable,
+        input: int,
+        input_bytes: int,
+        output: int,
+        output_bytes: int,
+        timeout_ns: int,
+        result: object,
+        slow: Callable[[], object],
+    ) -> Callable[[], Any]: ...
     def clear(self) -> None: ...
 
 def lane_bytes(members: int, scratch_bytes: int) -> int: ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import threading
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from hal.interface.errors import UsageError
@@ -109,6 +110,22 @@ class HostFastCalls:
         """Let `executable` serve arguments of this shape."""
         assert isinstance(executable, HostExecutable)
         self._native.remember(source, target, op, root, executable, executable.native, nanoseconds(timeout))
+
+    def bind(
+        self,
+        executable: Executable,
+        src: int,
+        src_bytes: int,
+        dst: int,
+        dst_bytes: int,
+        timeout: float,
+        result: Any,
+        slow: Callable[[], Any],
+    ) -> Callable[[], Any]:
+        """See `FastCalls.bind`."""
+        assert isinstance(executable, HostExecutable)
+        ends = (src, src_bytes, dst, dst_bytes)
+        return self._native.bind(executable, executable.native, *ends, nanoseconds(timeout), result, slow)
 
 
 class HostExecutor(Executor):

@@ -75,6 +75,22 @@ class FastCalls(Protocol):
     def remember(self, source: Any, target: Any, op: object, root: int, executable: Executable, timeout: float) -> None:
         """Let `executable` serve arguments of this shape: type, lengths, place relative to each other."""
 
+    def bind(
+        self,
+        executable: Executable,
+        src: int,
+        src_bytes: int,
+        dst: int,
+        dst_bytes: int,
+        timeout: float,
+        result: Any,
+        slow: Callable[[], Any],
+    ) -> Callable[[], Any]:
+        """What runs `executable` on just these buffers and returns `result`, in one native call without arguments.
+
+        It returns what `slow` does, and does nothing itself, where the table is not enabled or the call is refused.
+        """
+
     def clear(self) -> None:
         """Forget everything."""
 

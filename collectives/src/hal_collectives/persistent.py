@@ -1,0 +1,120 @@
+"""Persistent collectives: a call that is checked and prepared once, and then made again and again.
+
+`comm.all_reduce(x)` calls; `op = comm.all_reduce.prepare(x)` does all of it but the communication, and `op()` that. MPI
+calls this a persistent request (`MPI_Allreduce_init`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, Self, cast, overload
+
+import numpy as np
+
+from hal.interface.executor import Executable
+from hal.runtime.placed import PlacedExecutable
+from hal_collectives import buffers
+from hal_collectives.buffers import Buffer, as_buffer
+from hal_collectives.caller import NOT_REMEMBERED, Caller, Remember
+from hal_collectives.work import Queue
+
+if TYPE_CHECKING:
+    from hal_collectives.communicator import Communicator
+
+P = ParamSpec("P")
+
+
+class CollectiveCall(Protocol[P]):
+    """A collective of one communicator."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Call it."""
+
+    def prepare(self, *args: P.args, **kwargs: P.kwargs) -> Callable[[], Any]:
+        """Prepare the call with these arguments; what is returned makes it, as often as it is called.
+
+        Arguments are checked, the algorithm is chosen and loaded, and new outputs are made, here and not again: each
+        call reads and writes the same arrays, which are kept alive. It returns, waits, and raises what the plain call
+        would. For the forms with variable counts all ranks prepare together, since they tell each other their counts.
+        """
+
+
+class collective(Generic[P]):  # noqa: N801  it is used as a decorator
+    """Makes a method of `Communicator` a collective that can be called and prepared."""
+
+    def __init__(self, body: Callable[Concatenate[Communicator, P], Any]) -> None:
+        self._body = body
+        functools.update_wrapper(cast("Any", self), body)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: Communicator, owner: type) -> CollectiveCall[P]: ...
+    def __get__(self, instance: Communicator | None, owner: type) -> Self | CollectiveCall[P]:
+        if instance is None:
+            return self
+        # bound to what the communicator is made of, not to itself: it goes, and is closed, with its last reference
+        core = instance.core
+        call: Any = functools.partial(self._body, core)
+        call.prepare = functools.partial(self._prepare, core)
+        if owner.__dict__.get(self._name) is self and type(instance) is owner:
+            instance.__dict__[self._name] = call  # found there from now on, at the cost of a method
+        return cast("CollectiveCall[P]", call)
+
+    def _prepare(self, core: Communicator, /, *args: P.args, **kwargs: P.kwargs) -> Callable[[], Any]:
+        prepared: Callable[[], Any] = self._body(core.preparing(Preparation(core.caller)), *args, **kwargs)
+        return prepared
+
+
+class Preparation(Caller):
+    """Takes one call where a communicator's caller would make it."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.__dict__.update(caller.__dict__)
+        self._caller = caller
+        self._refresh: Callable[[], None] | None = None
+
+    def copied(self, src: Buffer, *, keep: bool) -> Buffer:
+        """See `Caller.copied`; copied before each call."""
+        copy = buffers.empty(self.group.device, src.nbytes, np.uint8).view(src.array.dtype)
+        original = src.array.reshape(-1)
+        self._refresh = lambda: np.copyto(copy, original)
+        return as_buffer(copy, "x", writable=False)
+
+    def finish(
+        self,
+        executable: Executable,
+        operation: str,
+        src: Buffer | None,
+        dst: Buffer | None,
+        async_op: bool,
+        timeout: float | None,
+        remember: Remember = NOT_REMEMBERED,
+        *,
+        queue: Queue | None = None,
+    ) -> Any:
+        """What makes the call: the executor's own where it has such a thing and no copy is needed, or a function."""
+        caller, refresh = self._caller, self._refresh
+        seconds = self.arguments.seconds(operation, self.group.timeout if timeout is None else timeout)
+
+        def call() -> Any:
+            caller.check_open(operation)
+            if refresh is not None:
+                refresh()
+            return caller.launch(executable, operation, src, dst, async_op, seconds, queue=queue)
+
+        table = remember[0]
+        if table is None or async_op or refresh is not None:
+            return call
+        source, target = ((b.address, b.nbytes) if b else (0, 0) for b in (src, dst))
+        direct = executable
+        if isinstance(executable, PlacedExecutable):
+            found = executable.direct(*source, *target)
+            if found is None:
+                return call
+            direct = found
+        return table.bind(direct, *source, *target, seconds, dst.given if dst else None, call)
