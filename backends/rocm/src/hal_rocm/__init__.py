@@ -1,0 +1,1 @@
+"""HAL on AMD GPUs, through HIP."""

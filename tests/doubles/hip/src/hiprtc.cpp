@@ -1,0 +1,152 @@
+// hiprtc: by the C++ compiler of this machine, or by clang to machine code of AMD GPUs.
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <regex>
+#include <sstream>
+#include <vector>
+
+#include "standin.h"
+
+extern char** environ;
+
+namespace standin {
+
+enum Result { kSuccess = 0, kOutOfMemory = 1, kInvalidInput = 3, kInvalidOption = 5, kCompilation = 6, kInternal = 11 };
+
+struct Program {
+  std::string source, log, code;
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+
+using Strings = std::vector<std::string>;
+namespace files = std::filesystem;
+
+static std::string read(const files::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Run a command with its output in a file; its exit status.
+static int run(const Strings& command, const files::path& log) {
+  std::vector<char*> words;
+  for (auto& word : command) words.push_back(const_cast<char*>(word.c_str()));
+  words.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 1, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  posix_spawn_file_actions_adddup2(&actions, 1, 2);
+  pid_t child;
+  int status = posix_spawnp(&child, words[0], &actions, nullptr, words.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (status != 0 || waitpid(child, &status, 0) < 0) return -1;
+  return status;
+}
+
+// The names of a program's kernels.
+static Strings kernels_of(const std::string& source) {
+  static const std::regex pattern(R"((?:HAL_KERNEL|__global__)\s[^;{()]*?\bvoid\s+(\w+)\s*\()");
+  Strings names;
+  for (std::sregex_iterator at(source.begin(), source.end(), pattern), end; at != end; ++at) names.push_back((*at)[1]);
+  return names;
+}
+
+static Strings native(const Program& program, const Strings& options, const files::path& folder) {
+  std::ofstream file(folder / "program.cpp");
+  file << "#include \"device_prelude.h\"\n" << program.source << "\nnamespace hal::device {}\nusing namespace hal::device;\n";
+  for (auto& name : kernels_of(program.source)) file << "HIP_STANDIN_EXPORT(" << name << ")\n";
+  Strings command{setting("CXX", "g++"), "-std=c++17", setting("LEVEL", "-O1"), "-fPIC", "-shared", "-w",
+                  "-Wl,-Bsymbolic",  // a kernel may be called as a function of libc is
+                  "-I" + setting("SOURCES", "."), "-I" + folder.string()};
+  for (auto& option : options) {
+    if (option.rfind("-D", 0) == 0) command.push_back(option);
+  }
+  command.insert(command.end(), {(folder / "program.cpp").string(), "-o", (folder / "code").string()});
+  return command;
+}
+
+static Strings for_amd(const Program& program, const Strings& options, const files::path& folder) {
+  std::ofstream(folder / "program.hip") << program.source;
+  Strings command{setting("CLANG", "clang++"), "-x", "hip", "--offload-device-only", "--no-gpu-bundle-output",
+                  "-nogpulib", "-nogpuinc", "-O3", "-I" + folder.string()};
+  command.insert(command.end(), options.begin(), options.end());
+  command.insert(command.end(), {(folder / "program.hip").string(), "-o", (folder / "code").string()});
+  return command;
+}
+
+static Result compile(Program& program, const Strings& options) {
+  std::string name = (files::temp_directory_path() / "hip-standin-XXXXXX").string();
+  if (mkdtemp(name.data()) == nullptr) return kInternal;
+  files::path folder = name;
+  for (auto& [header, text] : program.headers) {
+    files::create_directories((folder / header).parent_path());
+    std::ofstream(folder / header) << text;
+  }
+  Strings command = runs_instructions() ? for_amd(program, options, folder) : native(program, options, folder);
+  int status = run(command, folder / "log");
+  program.log = read(folder / "log");
+  program.code = status == 0 ? read(folder / "code") : "";
+  files::remove_all(folder);
+  if (status == -1) program.log = "cannot run " + command[0];
+  return program.code.empty() ? kCompilation : kSuccess;
+}
+
+}  // namespace standin
+
+using standin::Program;
+
+API const char* hiprtcGetErrorString(int result) {
+  switch (result) {
+    case standin::kSuccess: return "HIPRTC_SUCCESS";
+    case standin::kInvalidInput: return "HIPRTC_ERROR_INVALID_INPUT";
+    case standin::kInvalidOption: return "HIPRTC_ERROR_INVALID_OPTION";
+    case standin::kCompilation: return "HIPRTC_ERROR_COMPILATION";
+    default: return "HIPRTC_ERROR_INTERNAL_ERROR";
+  }
+}
+API int hiprtcVersion(int* major, int* minor) {
+  *major = 9;
+  *minor = 0;
+  return standin::kSuccess;
+}
+API int hiprtcCreateProgram(Program** result, const char* source, const char*, int count, const char** texts,
+                            const char** names) {
+  if (result == nullptr || source == nullptr || count < 0) return standin::kInvalidInput;
+  *result = new Program{source, "", "", {}};
+  for (int i = 0; i < count; i++) (*result)->headers.emplace_back(names[i], texts[i]);
+  return standin::kSuccess;
+}
+API int hiprtcDestroyProgram(Program** program) {
+  delete *program;
+  *program = nullptr;
+  return standin::kSuccess;
+}
+API int hiprtcCompileProgram(Program* program, int count, const char** options) {
+  return standin::compile(*program, standin::Strings(options, options + count));
+}
+API int hiprtcGetProgramLogSize(Program* program, size_t* size) {
+  *size = program->log.size() + 1;
+  return standin::kSuccess;
+}
+API int hiprtcGetProgramLog(Program* program, char* log) {
+  std::memcpy(log, program->log.c_str(), program->log.size() + 1);
+  return standin::kSuccess;
+}
+API int hiprtcGetCodeSize(Program* program, size_t* size) {
+  *size = program->code.size();
+  return standin::kSuccess;
+}
+API int hiprtcGetCode(Program* program, char* code) {
+  std::memcpy(code, program->code.data(), program->code.size());
+  return standin::kSuccess;
+}
+
+// What pyhip looks up when it is imported, and HAL does not call.
+API int hiprtcAddNameExpression(Program*, const char*) { return standin::kInvalidInput; }
+API int hiprtcGetLoweredName(Program*, const char*, const char**) { return standin::kInvalidInput; }
