@@ -25,3 +25,7 @@ class Capability(enum.Enum):
     """A transport adds to remote memory atomically."""
     GET = "get"
     """A transport reads remote memory."""
+    NATIVE_POSTING = "native_posting"
+    """Operations of a transport can be posted without Python (`Connection.native`)."""
+    REMOTE_MEMBERS = "remote_members"
+    """The executor reaches members whose memory is not mapped, by connections with NATIVE_POSTING."""

@@ -10,6 +10,7 @@ import abc
 
 from hal.interface.capability import Capability
 from hal.interface.device import Memory
+from hal.interface.errors import NotSupported
 
 
 class Registration(abc.ABC):
@@ -19,6 +20,11 @@ class Registration(abc.ABC):
     @abc.abstractmethod
     def key(self) -> bytes:
         """What a peer needs to reach it; send it to them by any means."""
+
+    @property
+    def handle(self) -> int:
+        """The number that stands for it on the native door (capability NATIVE_POSTING)."""
+        raise NotSupported("this transport has no native door (capability native_posting)")
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -47,6 +53,20 @@ class Connection(abc.ABC):
         `StallTimeout` after `timeout` seconds, `TransportError` or `PeerFailure` where an operation failed; the
         connection cannot be used after either.
         """
+
+    def resolve(self, key: bytes) -> int:
+        """The number that stands for a peer's key on the native door of this connection (capability NATIVE_POSTING).
+
+        `UsageError` for bytes that are no key of this transport.
+        """
+        raise NotSupported("this transport has no native door (capability native_posting)")
+
+    def native(self) -> int:
+        """The address of this connection's function table (capability NATIVE_POSTING).
+
+        It is a `hal_connection` as `hal/native/transport.h` declares it, valid until `close`.
+        """
+        raise NotSupported("this transport has no native door (capability native_posting)")
 
     @abc.abstractmethod
     def close(self) -> None:
