@@ -128,6 +128,19 @@ def test_it_is_ordered_after_what_is_pending_and_may_itself_be_asynchronous() ->
     run_local(2, body, timeout=20)
 
 
+def test_what_is_prepared_first_while_something_is_pending_waits_for_it() -> None:
+    def body(comm: Communicator) -> None:
+        x = np.ones(200_000, np.int64)
+        out = np.empty(comm.size, np.int64)
+        comm.all_reduce(x, async_op=True)
+        op = comm.all_gather.prepare(x[-1:], out)
+        op()
+        assert (out == comm.size).all()
+
+    for _ in range(5):
+        run_local(2, body, timeout=20)
+
+
 def test_nothing_is_communicated_while_preparing() -> None:
     def body(comm: Communicator) -> None:
         if comm.rank == 0:

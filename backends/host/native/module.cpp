@@ -15,6 +15,7 @@
 #include "bound.h"
 #include "clock.h"
 #include "fast.h"
+#include "front.h"
 #include "lane.h"
 
 namespace nb = nanobind;
@@ -229,16 +230,15 @@ NB_MODULE(_native, m) {
   nb::class_<hal::FastCalls>(m, "FastCalls")
       .def(nb::init<>())
       .def_rw("enabled", &hal::FastCalls::enabled)
-      .def("run",
-           [](hal::FastCalls& calls, nb::handle source, nb::handle target, nb::handle op, nb::handle root) {
-             if (!PyLong_CheckExact(root.ptr())) return false;  // the slow path says what is wrong with it
-             int64_t number = PyLong_AsLongLong(root.ptr());
-             if (number == -1) PyErr_Clear();  // no rank in any case
-             bool found = calls.run(source.ptr(), target.ptr(), op.ptr(), number);
-             if (PyErr_Occurred()) nb::raise_python_error();
-             return found;
+      .def("front",
+           [](nb::handle self, nb::handle slow, int64_t rank, const std::vector<std::string>& parameters, bool in_place,
+              bool source_at_root, bool target_at_root) {
+             hal::Shape shape{rank, parameters, in_place, source_at_root, target_at_root};
+             PyObject* front = hal::make_front(self.ptr(), nb::cast<hal::FastCalls*>(self), slow.ptr(), shape);
+             if (front == nullptr) nb::raise_python_error();
+             return nb::steal(front);
            },
-           "source"_a.none(), "target"_a.none(), "op"_a.none(), "root"_a.none())
+           "slow"_a, "rank"_a, "parameters"_a, "in_place"_a, "source_at_root"_a, "target_at_root"_a)
       .def("remember",
            [](hal::FastCalls& calls, nb::handle source, nb::handle target, nb::handle op, int64_t root,
               nb::handle executable, hal::Executable& native, int64_t timeout_ns) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,13 +41,15 @@ class Caller:
         self._tables: dict[Collective, FastCalls] = {}
         self._bounce: np.ndarray[Any, Any] | None = None
 
-    def table(self, collective: Collective) -> Callable[[Any, Any, object, Any], bool]:
-        """What serves repeated calls of a collective; it finds nothing where the executor has no such thing."""
-        table = self.group.executor.fast_calls()
-        if table is None:
-            return lambda source, target, op, root: False
-        self._tables[collective] = table
-        return table.run
+    def table(self, collective: Collective) -> FastCalls | None:
+        """What serves repeated calls of a collective; None where the executor has no such thing."""
+        if collective not in self._tables:
+            table = self.group.executor.fast_calls()
+            if table is None:
+                return None
+            table.enabled = self._idle()
+            self._tables[collective] = table
+        return self._tables[collective]
 
     def call(
         self,
@@ -127,7 +128,7 @@ class Caller:
             self._enable_tables(False)
             return queue.submit(run, operation)
         result = queue.run(run, operation)
-        if all(q.idle for q in (self._queue, *self._pair_queues.values())):
+        if self._idle():
             self._enable_tables(True)
         table, op, rank = remember
         if isinstance(executable, PlacedExecutable):
@@ -171,6 +172,9 @@ class Caller:
         # the device stays open: arrays of `empty` outlive the communicator, and it goes with the last of them
         if self._store is not None:
             self._store.close()
+
+    def _idle(self) -> bool:
+        return all(q.idle for q in (self._queue, *self._pair_queues.values()))
 
     def _enable_tables(self, enabled: bool) -> None:
         for table in self._tables.values():

@@ -22,11 +22,6 @@ Counts = Any
 """A sequence of element counts, one a rank."""
 
 
-def _find_nothing(source: Any, target: Any, op: object, root: Any) -> bool:
-    """In place of a table of calls: nothing is remembered."""
-    return False
-
-
 class Communicator:
     """Collectives among the ranks of a group, in the order in which every rank calls them.
 
@@ -60,17 +55,6 @@ class Communicator:
         self._pins = pins
         self._arguments = Arguments(self.rank, self.size)
         self._caller = Caller(group, pins, self._arguments, owned)
-        # bound once: a repeated call is one look-up in these and one native call
-        self._fast_all_reduce = self._caller.table(Collective.ALL_REDUCE)
-        self._fast_all_gather = self._caller.table(Collective.ALL_GATHER)
-        self._fast_reduce_scatter = self._caller.table(Collective.REDUCE_SCATTER)
-        self._fast_all_to_all = self._caller.table(Collective.ALL_TO_ALL)
-        self._fast_broadcast = self._caller.table(Collective.BROADCAST)
-        self._fast_reduce = self._caller.table(Collective.REDUCE)
-        self._fast_gather = self._caller.table(Collective.GATHER)
-        self._fast_scatter = self._caller.table(Collective.SCATTER)
-        self._fast_barrier = self._caller.table(Collective.BARRIER)
-        self._fast_message = self._caller.table(Collective.SEND_RECV)
         self._core = self._twin()
         self._finalizer = weakref.finalize(self._core, self._caller.close)
 
@@ -88,9 +72,6 @@ class Communicator:
         """One whose calls go to `preparation`."""
         twin = self._twin()
         twin._caller = preparation
-        for name in vars(twin):
-            if name.startswith("_fast_"):
-                setattr(twin, name, _find_nothing)
         return twin
 
     def _twin(self) -> Communicator:
@@ -100,17 +81,15 @@ class Communicator:
 
     # one contribution a rank
 
-    @collective
+    @collective(Collective.ALL_REDUCE, in_place=True)
     def all_reduce(
         self, x: Any, out: Any = None, op: str = "sum", *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
         """Reduce `x` over all ranks, elementwise; every rank gets the result, of identical bits."""
-        if not async_op and timeout is None and self._fast_all_reduce(x, x if out is None else out, op, 0):
-            return x if out is None else out
         src, dst = self._arguments.in_out("all_reduce", x, out)
         return self._caller.call(Collective.ALL_REDUCE, src, dst, src.count, op, None, async_op, timeout)
 
-    @collective
+    @collective(Collective.REDUCE, in_place=True, target_at_root=True)
     def reduce(
         self,
         x: Any,
@@ -122,9 +101,6 @@ class Communicator:
         timeout: float | None = None,
     ) -> Any:
         """Reduce `x` over all ranks to `out` of `root`; other ranks keep their `x`, and need no `out`."""
-        result = None if root != self.rank else x if out is None else out
-        if not async_op and timeout is None and self._fast_reduce(x, result, op, root):
-            return result
         self._arguments.root("reduce", root)
         if self.rank == root:
             src, dst = self._arguments.in_out("reduce", x, out)
@@ -132,18 +108,11 @@ class Communicator:
             src, dst = self._arguments.buffer("reduce", x, "x"), None
         return self._caller.call(Collective.REDUCE, src, dst, src.count, op, root, async_op, timeout)
 
-    @collective
+    @collective(Collective.BROADCAST, in_place=True, source_at_root=True)
     def broadcast(
         self, x: Any, out: Any = None, root: int = 0, *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
         """Give `x` of `root` to every rank, in their `x`, or in `out` where given (`x` of other ranks is not read)."""
-        result = x if out is None else out
-        if (
-            not async_op
-            and timeout is None
-            and self._fast_broadcast(x if root == self.rank else None, result, "", root)
-        ):
-            return result
         self._arguments.root("broadcast", root)
         if self.rank == root:
             src, dst = self._arguments.in_out("broadcast", x, out)
@@ -155,20 +124,18 @@ class Communicator:
 
     # blocks, one a rank
 
-    @collective
+    @collective(Collective.ALL_GATHER)
     def all_gather(self, x: Any, out: Any = None, *, async_op: bool = False, timeout: float | None = None) -> Any:
         """Every rank's `x`, in the order of the ranks, to every rank. `out` has `size` times the elements.
 
         In place where `x` is this rank's block of `out`.
         """
-        if not async_op and timeout is None and self._fast_all_gather(x, out, "", 0):
-            return out
         src = self._arguments.buffer("all_gather", x, "x")
         dst = self._arguments.output("all_gather", out, src.dtype, self.size * src.count, (self.size, *src.array.shape))
         self._arguments.overlap("all_gather", src, dst, dst.block(self.rank, self.size))
         return self._caller.call(Collective.ALL_GATHER, src, dst, src.count, "sum", None, async_op, timeout)
 
-    @collective
+    @collective(Collective.REDUCE_SCATTER)
     def reduce_scatter(
         self, x: Any, out: Any = None, op: str = "sum", *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
@@ -176,19 +143,15 @@ class Communicator:
 
         In place where `out` is this rank's block of `x`.
         """
-        if not async_op and timeout is None and self._fast_reduce_scatter(x, out, op, 0):
-            return out
         src = self._arguments.buffer("reduce_scatter", x, "x")
         count = self._arguments.per_rank("reduce_scatter", src)
         dst = self._arguments.output("reduce_scatter", out, src.dtype, count, self._arguments.block_shape(src, count))
         self._arguments.overlap("reduce_scatter", dst, src, src.block(self.rank, self.size))
         return self._caller.call(Collective.REDUCE_SCATTER, src, dst, count, op, None, async_op, timeout)
 
-    @collective
+    @collective(Collective.ALL_TO_ALL)
     def all_to_all(self, x: Any, out: Any = None, *, async_op: bool = False, timeout: float | None = None) -> Any:
         """Send block i of `x` to rank i, which gets it as the block of this rank. `out` may be `x` itself."""
-        if not async_op and timeout is None and self._fast_all_to_all(x, out, "", 0):
-            return out
         src = self._arguments.buffer("all_to_all", x, "x")
         count = self._arguments.per_rank("all_to_all", src)
         dst = self._arguments.output("all_to_all", out, src.dtype, src.count, src.array.shape)
@@ -197,14 +160,11 @@ class Communicator:
         self._arguments.overlap("all_to_all", src, dst, None)
         return self._caller.call(Collective.ALL_TO_ALL, src, dst, count, "sum", None, async_op, timeout)
 
-    @collective
+    @collective(Collective.GATHER, target_at_root=True)
     def gather(
         self, x: Any, out: Any = None, root: int = 0, *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
         """Every rank's `x`, in the order of the ranks, to `out` of `root`; other ranks get None."""
-        result = out if root == self.rank else None
-        if not async_op and timeout is None and self._fast_gather(x, result, "", root):
-            return result
         self._arguments.root("gather", root)
         src = self._arguments.buffer("gather", x, "x")
         dst = None
@@ -213,13 +173,11 @@ class Communicator:
             self._arguments.overlap("gather", src, dst, dst.block(self.rank, self.size))
         return self._caller.call(Collective.GATHER, src, dst, src.count, "sum", root, async_op, timeout)
 
-    @collective
+    @collective(Collective.SCATTER, source_at_root=True)
     def scatter(
         self, x: Any, out: Any = None, root: int = 0, *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
         """Give block i of `x` of `root` to rank i, in its `out`. Other ranks pass None as `x`, and an `out`."""
-        if not async_op and timeout is None and self._fast_scatter(x if root == self.rank else None, out, "", root):
-            return out
         self._arguments.root("scatter", root)
         if self.rank != root:
             dst = self._arguments.buffer("scatter", out, "out", writable=True)
@@ -232,14 +190,14 @@ class Communicator:
 
     # blocks of different lengths
 
-    @collective
+    @collective()
     def all_gather_v(
         self, x: Any, out: Any = None, counts: Counts = None, *, async_op: bool = False, timeout: float | None = None
     ) -> Any:
         """`all_gather` of as many elements as each rank has. `counts`, where given, must be what the ranks have."""
         return variable.all_gather(self._caller, x, out, counts, async_op, timeout)
 
-    @collective
+    @collective()
     def reduce_scatter_v(
         self,
         x: Any,
@@ -253,7 +211,7 @@ class Communicator:
         """`reduce_scatter` in blocks of `counts[i]` elements, the same counts on every rank."""
         return variable.reduce_scatter(self._caller, x, counts, out, op, async_op, timeout)
 
-    @collective
+    @collective()
     def gather_v(
         self,
         x: Any,
@@ -267,7 +225,7 @@ class Communicator:
         """`gather` of as many elements as each rank has."""
         return variable.gather(self._caller, x, out, counts, root, async_op, timeout)
 
-    @collective
+    @collective()
     def scatter_v(
         self,
         x: Any,
@@ -281,7 +239,7 @@ class Communicator:
         """`scatter` in blocks of `counts[i]` elements, which the root gives."""
         return variable.scatter(self._caller, x, counts, out, root, async_op, timeout)
 
-    @collective
+    @collective()
     def all_to_all_v(
         self,
         x: Any,
@@ -297,32 +255,26 @@ class Communicator:
 
     # messages and synchronisation
 
-    @collective
+    @collective(Collective.SEND_RECV)
     def send(self, x: Any, dst: int, *, async_op: bool = False, timeout: float | None = None) -> Any:
         """Send `x` to rank `dst`, which receives as many elements of the same type. Returns when it has taken them.
 
         Messages between two ranks arrive in order. Two ranks that send to each other use `async_op` on one side.
         """
-        if not async_op and timeout is None and self._fast_message(x, None, "", dst):
-            return None
         src = self._arguments.buffer("send", x, "x")
         self._arguments.peer("send", "dst", dst)
         return self._caller.message((self.rank, dst), src, None, async_op, timeout)
 
-    @collective
+    @collective(Collective.SEND_RECV)
     def recv(self, out: Any, src: int, *, async_op: bool = False, timeout: float | None = None) -> Any:
         """Receive the next message of rank `src` into `out`, which has just its count and type; returns `out`."""
-        if not async_op and timeout is None and self._fast_message(None, out, "", src):
-            return out
         dst = self._arguments.buffer("recv", out, "out", writable=True)
         self._arguments.peer("recv", "src", src)
         return self._caller.message((src, self.rank), None, dst, async_op, timeout)
 
-    @collective
+    @collective(Collective.BARRIER)
     def barrier(self, *, async_op: bool = False, timeout: float | None = None) -> Any:
         """Return when every rank has called it."""
-        if not async_op and timeout is None and self._fast_barrier(None, None, "", 0):
-            return None
         return self._caller.call(Collective.BARRIER, None, None, 0, "sum", None, async_op, timeout)
 
     # memory and groups

@@ -7,12 +7,14 @@ calls this a persistent request (`MPI_Allreduce_init`).
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, Self, cast, overload
 
 import numpy as np
 
-from hal.interface.executor import Executable
+from hal.interface.executor import CallShape, Executable
+from hal.plan.collective import Collective
 from hal.runtime.placed import PlacedExecutable
 from hal_collectives import buffers
 from hal_collectives.buffers import Buffer, as_buffer
@@ -40,11 +42,36 @@ class CollectiveCall(Protocol[P]):
         """
 
 
-class collective(Generic[P]):  # noqa: N801  it is used as a decorator
-    """Makes a method of `Communicator` a collective that can be called and prepared."""
+def collective(
+    which: Collective | None = None,
+    *,
+    in_place: bool = False,
+    source_at_root: bool = False,
+    target_at_root: bool = False,
+) -> Callable[[Callable[Concatenate[Communicator, P], Any]], CollectiveMethod[P]]:
+    """Makes a method of `Communicator` a collective that can be called and prepared.
 
-    def __init__(self, body: Callable[Concatenate[Communicator, P], Any]) -> None:
+    `which` names that whose calls may be remembered, and the flags say what its arguments mean: whether `out` is `x`
+    where it is not given, and whether the root alone has a source or a target.
+    """
+
+    def decorate(body: Callable[Concatenate[Communicator, P], Any]) -> CollectiveMethod[P]:
+        names = tuple(p.name for p in inspect.signature(body).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD)
+        call = CallShape(names[1:], in_place=in_place, source_at_root=source_at_root, target_at_root=target_at_root)
+        return CollectiveMethod(body, which, call)
+
+    return decorate
+
+
+class CollectiveMethod(Generic[P]):
+    """A collective as an attribute of `Communicator`."""
+
+    def __init__(
+        self, body: Callable[Concatenate[Communicator, P], Any], which: Collective | None, shape: CallShape
+    ) -> None:
         self._body = body
+        self._which = which
+        self._shape = shape
         functools.update_wrapper(cast("Any", self), body)
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -61,6 +88,9 @@ class collective(Generic[P]):  # noqa: N801  it is used as a decorator
         core = instance.core
         call: Any = functools.partial(self._body, core)
         call.prepare = functools.partial(self._prepare, core)
+        table = None if self._which is None else core.caller.table(self._which)
+        if table is not None:
+            call = table.front(call, instance.rank, self._shape)
         if owner.__dict__.get(self._name) is self and type(instance) is owner:
             instance.__dict__[self._name] = call  # found there from now on, at the cost of a method
         return cast("CollectiveCall[P]", call)

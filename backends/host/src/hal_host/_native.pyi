@@ -92,7 +92,15 @@ class FastCalls:
 
     enabled: bool
     def __init__(self) -> None: ...
-    def run(self, source: object, target: object, op: object, root: object) -> bool: ...
+    def front(
+        self,
+        slow: Callable[..., Any],
+        rank: int,
+        parameters: Sequence[str],
+        in_place: bool,
+        source_at_root: bool,
+        target_at_root: bool,
+    ) -> Callable[..., Any]: ...
     def remember(
         self,
         source: object,

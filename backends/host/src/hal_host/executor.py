@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from hal.interface.errors import UsageError
-from hal.interface.executor import Call, Executable, Executor, FastCalls, Membership, check_pair
+from hal.interface.executor import Call, CallShape, Executable, Executor, FastCalls, Membership, check_pair
 from hal.plan.lower import Program
 from hal.runtime.heap import PAGE
 from hal_host import _native, report, segment
@@ -94,7 +94,6 @@ class HostFastCalls:
 
     def __init__(self) -> None:
         self._native = _native.FastCalls()
-        self.run = self._native.run  # bound once: this is the hot path
         self.clear = self._native.clear
 
     @property
@@ -105,6 +104,11 @@ class HostFastCalls:
     @enabled.setter
     def enabled(self, value: bool) -> None:
         self._native.enabled = value
+
+    def front(self, slow: Callable[..., Any], rank: int, shape: CallShape) -> Callable[..., Any]:
+        """See `FastCalls.front`."""
+        flags = (shape.in_place, shape.source_at_root, shape.target_at_root)
+        return self._native.front(slow, rank, shape.parameters, *flags)
 
     def remember(self, source: Any, target: Any, op: object, root: int, executable: Executable, timeout: float) -> None:
         """Let `executable` serve arguments of this shape."""

@@ -60,17 +60,35 @@ class Executable(abc.ABC):
         """
 
 
+@dataclass(frozen=True)
+class CallShape:
+    """What the arguments of a collective mean.
+
+    `parameters` are the names of those that may be given by position: `x`, which is the source; `out`, the target;
+    `op`; and the other rank, which is `root`, `dst` or `src`. With `in_place` the target is `x` where `out` is None;
+    the source or the target may be the root's alone, and None on other ranks.
+    """
+
+    parameters: tuple[str, ...]
+    in_place: bool = False
+    source_at_root: bool = False
+    target_at_root: bool = False
+
+
 class FastCalls(Protocol):
-    """A table of calls made before, so that making one again is a look-up and one native call.
+    """A table of calls made before, so that making one again is one native call.
 
     One serves one collective of one communicator. `source` and `target` are objects with the buffer protocol or None.
     """
 
     enabled: bool
-    """Where false, `run` finds nothing."""
+    """Where false, nothing is found."""
 
-    def run(self, source: Any, target: Any, op: object, root: Any) -> bool:
-        """Run the call remembered for arguments of this shape; False, with nothing done, where there is none."""
+    def front(self, slow: Callable[..., Any], rank: int, shape: CallShape) -> Callable[..., Any]:
+        """What is called in place of `slow`, with the same arguments: it runs the call remembered for such arguments.
+
+        It returns the target, or what `slow` does where there is none, and has the attributes of `slow`.
+        """
 
     def remember(self, source: Any, target: Any, op: object, root: int, executable: Executable, timeout: float) -> None:
         """Let `executable` serve arguments of this shape: type, lengths, place relative to each other."""
