@@ -38,7 +38,7 @@ demo: setup  ## see it work, on this machine
 test: setup  ## the everyday tests, a few minutes; PYTEST="-k name" adds options
 	@$(TEST) $(PYTEST)
 
-test-slow: setup  ## the long tests: the whole matrix, long fuzzing, packaging
+test-slow: setup  ## the long tests: the matrix, long fuzzing, packaging
 	@$(TEST) -m "slow and not exhaustive" $(PYTEST)
 
 test-exhaustive: setup  ## more of what the others sample: every algorithm in every type, long runs; not in .ci/run

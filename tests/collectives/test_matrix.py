@@ -49,13 +49,33 @@ def test_many_ranks_share_a_covering_sample(size: int) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("collective", [*REDUCING, *MOVING])
-@pytest.mark.parametrize("size", [*FEW, *MANY])
+@pytest.mark.parametrize("size", FEW)
 def test_the_whole_matrix(size: int, collective: str) -> None:
+    check(size, list(matrix([collective])), seed=size)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("collective", [*REDUCING, *MOVING])
+@pytest.mark.parametrize("size", MANY)
+def test_many_ranks_and_a_third_of_the_matrix(size: int, collective: str) -> None:
+    check(size, _share(size, collective, 3), seed=size)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("collective", [*REDUCING, *MOVING])
+@pytest.mark.parametrize("size", MANY)
+def test_many_ranks_and_the_whole_matrix(size: int, collective: str) -> None:
+    check(size, _share(size, collective, 1), seed=size)
+
+
+def _share(size: int, collective: str, parts: int) -> list[Case]:
+    """One of so many parts of a collective's cases, by chance."""
     cases = list(matrix([collective]))
-    if collective.endswith("_v") and size >= 7:
-        # nearly every case has counts of its own here, and so plans to prepare on every rank: a third must do
-        cases = random.Random(f"{size} {collective}").sample(cases, len(cases) // 3)
-    check(size, cases, seed=size)
+    if collective.endswith("_v"):
+        parts *= 3  # nearly every case has counts of its own, and so plans to prepare on every rank
+    return random.Random(f"{size} {collective}").sample(cases, len(cases) // parts)
 
 
 @pytest.mark.parametrize("size", [*FEW, *MANY])
