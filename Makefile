@@ -24,7 +24,7 @@ NATIVE := $(shell find backends/host/native -type f)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-exhaustive check format docs conformance bench bench-host bench-simulator bench-verifier clean
+.PHONY: help setup demo test test-slow test-exhaustive check format docs conformance mutants bench bench-host bench-simulator bench-verifier clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ test-exhaustive: setup  ## more of what the others sample: every algorithm in ev
 
 conformance: setup  ## every clause of the specification, on the host backend; ARGS="--quick" adds arguments
 	@$(RUN)/hal conformance --backend host $(ARGS)
+
+mutants: setup  ## the conformance suite against backends that are broken in one place each; ARGS="..." adds arguments
+	@$(RUN)/python -m tests.mutants $(ARGS)
 
 check: setup  ## style (ruff) and types (mypy --strict)
 	@$(RUN)/ruff check --quiet .

@@ -27,14 +27,14 @@ def describe(rank: Rank) -> Subject:
     properties: dict[str, Any] = {"devices": list(probe.devices)}
     try:
         if "device" in backend.info.facets:
-            capabilities |= rank.capabilities
+            capabilities |= set(rank.capabilities)  # whatever it is kept in: a test says what that has to be
             told = rank.device.properties
             device = told.name
             properties |= {"memory": int(told.memory), "compute_units": int(told.compute_units)}
             properties["details"] = {str(key): str(value) for key, value in told.details.items()}
         if "transport" in backend.info.facets:
             transport = backend.open_transport(rank.settings)
-            capabilities |= transport.capabilities
+            capabilities |= set(transport.capabilities)
             transport.close()
     except Exception as error:
         if probe.available and not unwritten.said_by(error):

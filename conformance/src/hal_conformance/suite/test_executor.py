@@ -261,6 +261,33 @@ def test_ranks_come_at_any_time(rank: Rank) -> None:
         _all_reduce(rank, rank.group, what=f" to which rank {late} comes late")
 
 
+def _first_of_two(size: int, mapped: bool) -> Plan:
+    """Copies the input, of two chunks, to the output; of the next rank's (mapped) the first chunk alone."""
+    p = PlanBuilder("custom", name=f"first_{mapped}", ranks=size, input_chunks=2, output_chunks=2, in_place=False)
+    for rank in p.ranks:
+        block = rank.block()
+        block.signal(rank.others)
+        block.wait(rank.others)
+        for number in range(1 if mapped else 2):
+            block.copy(rank.output[number], (p.ranks[(rank.id + 1) % size] if mapped else rank).input[number])
+        block.signal(rank.others)
+        block.wait(rank.others)
+    return p.build()
+
+
+@clause("HAL-EXE-025")
+@group
+def test_buffers_are_as_long_as_either_program_needs(rank: Rank) -> None:
+    plans = [_first_of_two(rank.size, mapped) for mapped in (False, True)]
+    executable = rank.group.load(plans[0], 64, DType.UINT8, mapped=plans[1])
+    a, b = rank.allocate(128), rank.allocate(128)
+    for what, lengths in (("an input", (64, 128)), ("an output", (128, 64))):
+        run = partial(executable.run, a.address, lengths[0], b.address, lengths[1], TIMEOUT)
+        expect.raises(UsageError, run, f"{what} of one chunk, where the program for other buffers needs two")
+        rank.exchange()
+    executable.run(a.address, 128, b.address, 128, TIMEOUT)
+
+
 @clause("HAL-EXE-025", "HAL-EXE-026", "HAL-CAP-007")
 @everyone
 def test_arguments_that_cannot_be_used(rank: Rank) -> None:

@@ -49,6 +49,21 @@ def test_memory_does_not_overlap(rank: Rank) -> None:
         expect.equal(rank.read(memory), bytes([number % 256]) * memory.nbytes, f"memory {number} of 200")
 
 
+@clause("HAL-MEM-008")
+def test_memory_holds_while_other_memory_comes_and_goes(rank: Rank) -> None:
+    held = [rank.allocate(rank.random.choice([100, 256, 3000, 5000])) for _ in range(100)]
+    for turn in range(rank.times(20, 5)):
+        for number, memory in enumerate(held):
+            rank.device.fill(memory.address, (number + turn) % 256, memory.nbytes)
+        for number in range(turn % 2, 100, 2):  # in the gaps that it leaves between the others
+            nbytes = held[number].nbytes
+            rank.device.free(held[number])
+            held[number] = rank.device.allocate(nbytes)
+        for number in range(1 - turn % 2, 100, 2):
+            wanted = bytes([(number + turn) % 256]) * held[number].nbytes
+            expect.equal(rank.read(held[number]), wanted, f"memory {number} of 100 when others came and went")
+
+
 @clause("HAL-MEM-003")
 @pytest.mark.parametrize("nbytes", [0, -1, -4096, -(1 << 62)])
 def test_no_bytes_are_refused(rank: Rank, nbytes: int) -> None:

@@ -181,7 +181,7 @@ def test_a_signal_that_does_not_come(rank: Rank) -> None:
 # within one rank
 
 
-@clause("HAL-SEM-012")
+@clause("HAL-SEM-012", "HAL-ORD-006")
 @pytest.mark.parametrize("slots", [1, 2, 5])
 def test_a_bounded_buffer(rank: Rank, slots: int) -> None:
     repeat(rank, litmus.bounded_buffer(40, slots), own, counts=SHORT, launches=rank.times(20, 5))

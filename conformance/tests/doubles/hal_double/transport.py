@@ -23,7 +23,7 @@ _numbers = itertools.count(1)
 _lock = threading.Lock()  # of all counters
 
 
-class _Registration(Registration):
+class DoubleRegistration(Registration):
     def __init__(self, transport: DoubleTransport, memory: Memory) -> None:
         self.memory = memory
         self.number = next(_numbers)
@@ -48,7 +48,7 @@ def _exactly(sock: socket.socket, nbytes: int) -> bytes:
     return bytes(data)
 
 
-class _Connection(Connection):
+class DoubleConnection(Connection):
     def __init__(self, transport: DoubleTransport, out: socket.socket, into: socket.socket) -> None:
         self._known = transport.known
         self._out = out
@@ -78,7 +78,7 @@ class _Connection(Connection):
                     self._into.sendall(b"X" if failed else b"K")
 
     def _local(self, local: Registration, offset: int, nbytes: int) -> int:
-        assert isinstance(local, _Registration)
+        assert isinstance(local, DoubleRegistration)
         if offset < 0 or nbytes < 0 or offset + nbytes > local.memory.nbytes:
             raise UsageError(f"{nbytes} bytes from {offset} of {local.memory.nbytes}")
         return local.memory.address + offset
@@ -122,7 +122,7 @@ class DoubleTransport(Transport):
     def __init__(self) -> None:
         self.known: dict[int, Memory] = {}
         self._listening: dict[bytes, socket.socket] = {}
-        self._connections: list[_Connection] = []
+        self._connections: list[DoubleConnection] = []
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -146,11 +146,14 @@ class DoubleTransport(Transport):
         finally:
             listener.close()
         into.settimeout(None)
-        self._connections.append(_Connection(self, out, into))
+        self._connections.append(self.connection(out, into))
         return self._connections[-1]
 
+    def connection(self, out: socket.socket, into: socket.socket) -> DoubleConnection:
+        return DoubleConnection(self, out, into)
+
     def register(self, memory: Memory) -> Registration:
-        return _Registration(self, memory)
+        return DoubleRegistration(self, memory)
 
     def close(self) -> None:
         for listener in self._listening.values():

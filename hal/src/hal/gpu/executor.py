@@ -104,7 +104,8 @@ class GpuExecutable(Executable):
                 if lane.failed is None:
                     driver.stream_synchronize(lane.stream)
             if lane.failed is None and not lane.words[1] & _ENDED_BADLY:
-                lane.failed = lane.told()  # where the others gave up before, nothing was left to wait for
+                # where the others gave up before, nothing was left to wait for
+                lane.failed = lane.told() or lane.with_parent(before + 1)
             self._raise()
 
     def enqueue(self, src: int, src_bytes: int, dst: int, dst_bytes: int, timeout: float, stream: Any) -> None:
@@ -168,15 +169,17 @@ class GpuExecutable(Executable):
     def _raise(self) -> None:
         """Raise what the last launch left behind, if anything."""
         lane = self._lane
-        if lane.failed is None:
+        failed = lane.failed
+        if failed is None:
             status = shared.status(bytes(lane.words))
             if status.mismatch:
                 lane.words[1] = status.launch << shared.PHASE_BITS  # said once
                 raise report.disagreement(lane, status.launch)
             if status.failure is Failure.NONE:
                 return
-            lane.failed = lane.outer or lane.told() or Failed(status.failure, status.member, status.launch)
-        raise report.failure(lane, lane.failed, self._plans[0] if len(self._plans) == 1 else None, self._operation)
+            failed = lane.outer or lane.told() or Failed(status.failure, status.member, status.launch)
+            lane.fail_with(failed)
+        raise report.failure(lane, failed, self._plans[0] if len(self._plans) == 1 else None, self._operation)
 
 
 class GpuExecutor(Executor):

@@ -187,11 +187,9 @@ class Lane:
 
     def _doomed(self, launch: int, now: float) -> int | None:
         """The word that ends a launch which cannot end well any more."""
-        if self.parent is not None:
-            outer = self.parent.failed or self.parent.told()
-            if outer is not None:
-                self.outer = Failed(outer.kind, outer.member, launch, outer=True)
-                return shared.abort_word(outer.kind, self.rank)
+        self.outer = self.with_parent(launch)
+        if self.outer is not None:
+            return shared.abort_word(self.outer.kind, self.rank)
         notes = self.notes()
         for member in range(self.size):
             if member == self.rank:
@@ -202,6 +200,11 @@ class Lane:
             if not left and not self.alive(member) and now - self._dead.setdefault(member, now) > GRACE:
                 return shared.abort_word(Failure.PEER_DIED, member)
         return None
+
+    def with_parent(self, launch: int) -> Failed | None:
+        """Why the parent has failed, and so this lane, or None."""
+        outer = None if self.parent is None else self.parent.failed or self.parent.told()
+        return None if outer is None else Failed(outer.kind, outer.member, launch, outer=True)
 
     def told(self) -> Failed | None:
         """Why the others say that this lane has failed, or None."""
@@ -214,12 +217,21 @@ class Lane:
 
     def abort(self) -> None:
         """Make this lane fail for all members. Waits for nothing."""
+        self._fail(Failure.ABORTED, self.rank)
+
+    def fail_with(self, failed: Failed) -> None:
+        """Know that this lane has failed, and have its parent fail with it."""
+        self.failed = failed
+        if self.parent is not None and not failed.outer:
+            self.parent._fail(failed.kind, self.members[failed.member])
+
+    def _fail(self, failure: Failure, member: int) -> None:
         if self.closed or self.failed is not None:
             return
-        word = shared.abort_word(Failure.ABORTED, self.rank)
+        word = shared.abort_word(failure, member)
         launch = self.launches + 1
         self.words[0] = word
-        self.failed = Failed(Failure.ABORTED, self.rank, launch)  # a kernel that need not wait would not notice
+        self.failed = Failed(failure, member, launch)  # a kernel that need not wait would not notice
         told = (word | launch << shared.PHASE_BITS).to_bytes(8, "little")
         at = shared.failure_at(self.size, self.rank)
         for peer in self.peers:

@@ -79,7 +79,10 @@ class Stream(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Finish the work enqueued so far and free the stream. Closing twice is allowed."""
+        """Finish the work enqueued so far, however long that takes, and free the stream. Closing twice is allowed.
+
+        Work waits for nothing but work enqueued earlier, so that it ends; for a deadline, `synchronize` first.
+        """
 
 
 class Device(abc.ABC):
