@@ -8,7 +8,7 @@ import numpy as np
 
 from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.errors import UsageError
-from hal_collectives.buffers import OVERLAP, Buffer, as_buffer, overlap
+from hal_collectives.buffers import OVERLAP, Arrays, Buffer, overlap
 
 MAX_TIMEOUT = 1e9
 """Seconds; 30 years in nanoseconds still fit in 64 bits."""
@@ -17,9 +17,11 @@ MAX_TIMEOUT = 1e9
 class Arguments:
     """What one rank of a group may pass to a call. Every `UsageError` names the rank and the operation."""
 
-    def __init__(self, rank: int, size: int) -> None:
+    def __init__(self, rank: int, size: int, arrays: Arrays, *, settle: bool = True) -> None:
         self.rank = rank
         self.size = size
+        self.arrays = arrays
+        self._settle = settle
 
     def error(self, operation: str, text: str) -> UsageError:
         """The error for an argument of `operation`."""
@@ -28,7 +30,7 @@ class Arguments:
     def buffer(self, operation: str, x: Any, what: str, *, writable: bool = False) -> Buffer:
         """`x` as a buffer; `what` is what the error calls it."""
         try:
-            return as_buffer(x, what, writable=writable)
+            return self.arrays.buffer(x, what, writable=writable, settle=self._settle)
         except UsageError as error:
             raise self.error(operation, error.message) from None
 
@@ -38,14 +40,14 @@ class Arguments:
             both = self.buffer(operation, x, "x", writable=True)
             return both, both
         src = self.buffer(operation, x, "x")
-        dst = self.output(operation, out, src.dtype, src.count, src.array.shape)
+        dst = self.output(operation, out, src.dtype, src.count, src.shape)
         self.overlap(operation, src, dst, dst.address)
         return src, dst
 
     def output(self, operation: str, out: Any, dtype: DType, count: int, shape: tuple[int, ...]) -> Buffer:
         """The output of `count` elements of x's type, made now where it is not given."""
         if out is None:
-            return as_buffer(np.empty(shape, dtype.numpy), "out", writable=True)
+            return self.arrays.buffer(self.arrays.new(shape, dtype), "out", writable=True, settle=False)
         dst = self.buffer(operation, out, "out", writable=True)
         if dst.dtype is not dtype:
             text = f"out has dtype {dst.dtype.label}, x has {dtype.label}: they must be the same"
@@ -64,7 +66,7 @@ class Arguments:
 
     def block_shape(self, src: Buffer, count: int) -> tuple[int, ...]:
         """The shape of one block: the first dimension is what is cut, where it can be."""
-        shape: tuple[int, ...] = src.array.shape
+        shape: tuple[int, ...] = src.shape
         if shape and shape[0] == self.size:
             return shape[1:]
         if shape and shape[0] % self.size == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,8 @@ from hal.interface.executor import Executable, FastCalls
 from hal.plan.collective import Collective
 from hal.runtime.group import Group
 from hal.runtime.placed import PlacedExecutable
-from hal_collectives import buffers
 from hal_collectives.arguments import Arguments
-from hal_collectives.buffers import Buffer, as_buffer
+from hal_collectives.buffers import Buffer
 from hal_collectives.calls import Calls
 from hal_collectives.work import Queue
 
@@ -39,7 +39,9 @@ class Caller:
         self._queue = Queue()
         self._pair_queues: dict[tuple[int, int], Queue] = {}
         self._tables: dict[Collective, FastCalls] = {}
-        self._bounce: np.ndarray[Any, Any] | None = None
+        self._bounce: Any = None
+        self.enqueued: dict[int, Executable] = {}
+        """Of each executor that a stream was given a call for, the last one."""
 
     def table(self, collective: Collective) -> FastCalls | None:
         """What serves repeated calls of a collective; None where the executor has no such thing."""
@@ -147,11 +149,28 @@ class Caller:
         """
         room = self._bounce if keep else None
         if room is None or room.nbytes < src.nbytes:
-            room = buffers.empty(self.group.device, src.nbytes, np.uint8)
+            room = self.arguments.arrays.empty(src.nbytes, np.uint8)
             self._bounce = room if keep else self._bounce
-        copy = room[: src.nbytes].view(src.array.dtype)
-        np.copyto(copy, src.array.reshape(-1))
-        return as_buffer(copy, "x", writable=False)
+        copy = self.arguments.arrays.like(src, room)
+        self.arguments.arrays.copy(copy, src)
+        return copy
+
+    def gathered(self, executable: Executable, operation: str, row: Sequence[int], timeout: float | None) -> list[Any]:
+        """Run an all_gather of one row of integers a rank; everybody's rows."""
+        arrays = self.arguments.arrays
+        target: Any
+        mine, table = np.array([row], np.int64), np.empty((self.size, len(row)), np.int64)
+        source = mine if arrays.shared else arrays.empty(mine.shape, np.int64).copy_from(mine)
+        target = table if arrays.shared else arrays.empty(table.shape, np.int64)
+        src, dst = (arrays.buffer(x, "counts", writable=True, settle=False) for x in (source, target))
+        self.launch(executable, operation, src, dst, False, timeout)
+        rows: list[Any] = (table if arrays.shared else target.numpy()).tolist()
+        return rows
+
+    def check(self) -> None:
+        """Raise what went wrong in calls on streams that have ended."""
+        for executable in self.enqueued.values():
+            executable.check()
 
     def check_open(self, operation: str) -> None:
         """Refuse to go on after `close`."""
@@ -168,7 +187,9 @@ class Caller:
         for each in (self._queue, *self._pair_queues.values()):
             each.close()
         self._bounce = None
+        self.enqueued.clear()
         self.group.close()
+        self.arguments.arrays.close()
         # the device stays open: arrays of `empty` outlive the communicator, and it goes with the last of them
         if self._store is not None:
             self._store.close()

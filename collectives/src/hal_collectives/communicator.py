@@ -10,11 +10,15 @@ import numpy as np
 
 from hal.bootstrap import Store
 from hal.config import Algorithms
+from hal.interface.capability import Capability
+from hal.interface.errors import NotSupported
 from hal.plan.collective import Collective
 from hal.runtime.group import Group
-from hal_collectives import buffers, variable
+from hal_collectives import variable
 from hal_collectives.arguments import Arguments
+from hal_collectives.buffers import Arrays
 from hal_collectives.caller import Caller
+from hal_collectives.on_stream import StreamCaller
 from hal_collectives.persistent import collective
 
 Array = np.ndarray[Any, Any]
@@ -26,7 +30,9 @@ class Communicator:
     """Collectives among the ranks of a group, in the order in which every rank calls them.
 
     Arrays are contiguous NumPy arrays (any shape), or objects with DLPack or the buffer protocol in this machine's
-    memory. Arrays of `empty` are reached by other ranks without a copy. `op` is sum, prod, min, max, avg, band, bor or
+    memory. On a device whose memory the host does not reach they are `DeviceArray`s and other libraries' arrays in the
+    device's memory; what is still under way on these is waited for, unless the call is made `on` a stream. Arrays of
+    `empty` are reached by other ranks without a copy. `op` is sum, prod, min, max, avg, band, bor or
     bxor. Where `out` is not given the result is written in place (`all_reduce`, `broadcast`, `reduce` at the root) or
     to a new array, and returned. With `async_op` a `Work` is returned at once. `timeout` in seconds replaces the
     communicator's.
@@ -53,7 +59,7 @@ class Communicator:
         self.timeout = group.timeout
         self._group = group
         self._pins = pins
-        self._arguments = Arguments(self.rank, self.size)
+        self._arguments = Arguments(self.rank, self.size, Arrays(group.device, group.timeout))
         self._caller = Caller(group, pins, self._arguments, owned)
         self._core = self._twin()
         self._finalizer = weakref.finalize(self._core, self._caller.close)
@@ -76,7 +82,8 @@ class Communicator:
 
     def _twin(self) -> Communicator:
         twin = object.__new__(Communicator)
-        twin.__dict__.update(self.__dict__)
+        bound = vars(Communicator)
+        twin.__dict__.update({name: value for name, value in self.__dict__.items() if name not in bound})
         return twin
 
     # one contribution a rank
@@ -131,7 +138,7 @@ class Communicator:
         In place where `x` is this rank's block of `out`.
         """
         src = self._arguments.buffer("all_gather", x, "x")
-        dst = self._arguments.output("all_gather", out, src.dtype, self.size * src.count, (self.size, *src.array.shape))
+        dst = self._arguments.output("all_gather", out, src.dtype, self.size * src.count, (self.size, *src.shape))
         self._arguments.overlap("all_gather", src, dst, dst.block(self.rank, self.size))
         return self._caller.call(Collective.ALL_GATHER, src, dst, src.count, "sum", None, async_op, timeout)
 
@@ -154,7 +161,7 @@ class Communicator:
         """Send block i of `x` to rank i, which gets it as the block of this rank. `out` may be `x` itself."""
         src = self._arguments.buffer("all_to_all", x, "x")
         count = self._arguments.per_rank("all_to_all", src)
-        dst = self._arguments.output("all_to_all", out, src.dtype, src.count, src.array.shape)
+        dst = self._arguments.output("all_to_all", out, src.dtype, src.count, src.shape)
         if src.address == dst.address:
             src = self._caller.copied(src, keep=not async_op)
         self._arguments.overlap("all_to_all", src, dst, None)
@@ -169,7 +176,7 @@ class Communicator:
         src = self._arguments.buffer("gather", x, "x")
         dst = None
         if self.rank == root:
-            dst = self._arguments.output("gather", out, src.dtype, self.size * src.count, (self.size, *src.array.shape))
+            dst = self._arguments.output("gather", out, src.dtype, self.size * src.count, (self.size, *src.shape))
             self._arguments.overlap("gather", src, dst, dst.block(self.rank, self.size))
         return self._caller.call(Collective.GATHER, src, dst, src.count, "sum", root, async_op, timeout)
 
@@ -279,9 +286,35 @@ class Communicator:
 
     # memory and groups
 
-    def empty(self, shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
-        """An uninitialised array in memory that the other ranks reach without a copy. A local call."""
-        return buffers.empty(self._group.device, shape, dtype)
+    def empty(self, shape: int | tuple[int, ...], dtype: Any = np.float32) -> Any:
+        """An uninitialised array in memory that the other ranks reach without a copy. A local call.
+
+        It is a NumPy array where the host reaches the device's memory, else a `DeviceArray`.
+        """
+        return self._arguments.arrays.empty(shape, dtype)
+
+    def on(self, stream: Any) -> Communicator:
+        """This communicator with its calls on a stream: they return at once, and run in the stream's order.
+
+        `stream` is one of the device or of the library whose arrays are passed. Arrays have to live, and stay as they
+        are, until their calls have ended; a call that finds its stream captured becomes part of the graph. What goes
+        wrong is raised by `check`, and by the next call. Calls whose ranks first tell each other counts (`..._v`) and
+        asynchronous ones are made without a stream. `NotSupported` where the device does not enqueue (capability
+        `enqueue`).
+        """
+        if Capability.ENQUEUE not in self._group.device.capabilities:
+            name = self._group.device.properties.name
+            raise NotSupported(f"{name} enqueues no calls on streams: capability {Capability.ENQUEUE.value}")
+        arguments = Arguments(self.rank, self.size, self._arguments.arrays, settle=False)
+        inner = self._core.preparing(StreamCaller(self._caller, stream, arguments))
+        inner._arguments = arguments
+        other = inner._twin()
+        other._core = inner
+        return other
+
+    def check(self) -> None:
+        """Raise what went wrong in calls on streams that have ended. Does not wait."""
+        self._caller.check()
 
     def split(self, color: int | None, key: int = 0) -> Communicator | None:
         """A communicator of the ranks that give the same `color`, ordered by `key`, then by rank; None joins none."""

@@ -11,13 +11,10 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, Self, cast, overload
 
-import numpy as np
-
 from hal.interface.executor import CallShape, Executable
 from hal.plan.collective import Collective
 from hal.runtime.placed import PlacedExecutable
-from hal_collectives import buffers
-from hal_collectives.buffers import Buffer, as_buffer
+from hal_collectives.buffers import Buffer
 from hal_collectives.caller import NOT_REMEMBERED, Caller, Remember
 from hal_collectives.work import Queue
 
@@ -110,10 +107,9 @@ class Preparation(Caller):
 
     def copied(self, src: Buffer, *, keep: bool) -> Buffer:
         """See `Caller.copied`; copied before each call."""
-        copy = buffers.empty(self.group.device, src.nbytes, np.uint8).view(src.array.dtype)
-        original = src.array.reshape(-1)
-        self._refresh = lambda: np.copyto(copy, original)
-        return as_buffer(copy, "x", writable=False)
+        copy = self._caller.copied(src, keep=False)
+        self._refresh = lambda: self.arguments.arrays.copy(copy, src)
+        return copy
 
     def finish(
         self,

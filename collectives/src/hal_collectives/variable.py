@@ -20,7 +20,7 @@ from hal.interface.errors import UsageError
 from hal.plan.collective import Collective
 from hal.plan.layout import Extent, Layout
 from hal.plan.model import Plan
-from hal_collectives.buffers import OVERLAP, Buffer, as_buffer, overlap
+from hal_collectives.buffers import OVERLAP, Buffer, overlap
 from hal_collectives.caller import Caller
 
 UNKNOWN = -1
@@ -230,12 +230,9 @@ class _Call:
         """Tell all ranks; what each of them told."""
         n = self.comm.size
         row = [*counts, *(expected or [UNKNOWN] * n), x.count if x else UNKNOWN, out.count if out else UNKNOWN, place]
-        mine = as_buffer(np.array(row, np.int64), "counts", writable=False)
-        table = np.empty((n, len(row)), np.int64)
-        every = as_buffer(table, "counts", writable=True)
         executable = self.comm.calls.get_exchange(self.collective, len(row), dtype, self.op, self.root)
-        self.comm.launch(executable, self.collective.label, mine, every, False, self.timeout)
-        return [_Told(r[:n], r[n : 2 * n], *r[2 * n :]) for r in table.tolist()]
+        table = self.comm.gathered(executable, self.collective.label, row, self.timeout)
+        return [_Told(r[:n], r[n : 2 * n], *r[2 * n :]) for r in table]
 
     def agree(self, rank: int, what: str, told: list[int], actual: list[int], where: str) -> None:
         """Whether what `rank` was told of the counts, if anything, is so. `where` says of whom the k-th of them is."""

@@ -24,6 +24,7 @@ class CudaDriver(Driver):
     label = "CUDA"
     intrinsics = Path(__file__).parent / "include" / "intrinsics.h"
     capabilities = CAPABILITIES
+    dlpack_type = 2  # kDLCUDA
     stream_protocol = "__cuda_stream__"
     stream_attributes = ("cuda_stream", "ptr")  # torch's, and CuPy's
     default_streams = (0, binding.LEGACY_STREAM, binding.PER_THREAD_STREAM)

@@ -75,6 +75,11 @@ class GpuDevice(Device):
         """See `Device.capabilities`."""
         return frozenset(self.driver.capabilities)
 
+    @property
+    def dlpack_device(self) -> tuple[int, int]:
+        """See `Device.dlpack_device`."""
+        return self.driver.dlpack_type, self.index
+
     def allocate(self, nbytes: int) -> Memory:
         """See `Device.allocate`."""
         if nbytes <= 0:

@@ -86,6 +86,8 @@ class Driver(abc.ABC):
     """The vendor's `intrinsics.h` (docs/device.md)."""
     capabilities: ClassVar[tuple[Capability, ...]]
     """What devices of this driver can do beyond the required primitives."""
+    dlpack_type: ClassVar[int]
+    """What DLPack calls devices of this kind: a `DLDeviceType` of dlpack.h."""
     stream_protocol: ClassVar[str]
     """The method (or attribute) by which other libraries' streams give (version, handle); version 0 is known."""
     stream_attributes: ClassVar[tuple[str, ...]]

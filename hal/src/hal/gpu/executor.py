@@ -109,12 +109,7 @@ class GpuExecutable(Executable):
             self._raise()
 
     def enqueue(self, src: int, src_bytes: int, dst: int, dst_bytes: int, timeout: float, stream: Any) -> None:
-        """Run it on a stream, after the work that is enqueued there; returns at once.
-
-        Executables of a group are enqueued one after the other, on whatever streams; HAL orders them. What goes wrong
-        is raised by `check`, by the next call, and by `synchronize` of a stream of this device. While the stream is
-        being captured, it becomes part of the graph, and executable and buffers have to outlive that.
-        """
+        """See `Executable.enqueue`. Executable and buffers have to outlive a graph that they are part of."""
         lane, device = self._lane, self._device
         if not timeout > 0:
             raise self._error(f"the timeout is {timeout}: a number of seconds above 0 is needed")
@@ -139,7 +134,7 @@ class GpuExecutable(Executable):
             chosen.checks[id(self)] = self.check
 
     def check(self) -> None:
-        """Raise what went wrong in calls that have ended."""
+        """See `Executable.check`."""
         with self._lane.lock:
             self._raise()
 

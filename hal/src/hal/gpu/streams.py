@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from hal.interface.device import Event, Stream
+from hal.interface.device import Event, Graph, Stream
 from hal.interface.errors import StallTimeout, UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class GpuStream(Stream):
 
     @contextlib.contextmanager
     def capture(self) -> Iterator[GpuGraph]:
-        """Record what is enqueued here inside the `with` to a graph, which can be launched after it."""
+        """See `Stream.capture`."""
         driver, handle = self.device.driver, self.usable(self.device)
         graph = GpuGraph(self.device)
         with self.device.current():
@@ -78,7 +78,7 @@ class GpuStream(Stream):
                 graph.handle = driver.capture_end(handle)
 
 
-class GpuGraph:
+class GpuGraph(Graph):
     """Work that was captured. What it refers to, memory and executables, has to outlive it."""
 
     def __init__(self, device: GpuDevice) -> None:
@@ -86,14 +86,14 @@ class GpuGraph:
         self.handle = 0
 
     def launch(self, stream: Any) -> None:
-        """Enqueue all of it. Launches that communicate follow one another in one stream, on every rank alike."""
+        """See `Graph.launch`. Launches that communicate follow one another in one stream."""
         if not self.handle:
             raise UsageError("this graph is closed, or its capture has not ended")
         with self._device.current(), self._device.driver.doing("launching a graph"):
             self._device.driver.graph_launch(self.handle, self._device.stream(stream).handle)
 
     def close(self) -> None:
-        """Free it. Closing twice is allowed."""
+        """See `Graph.close`."""
         handle, self.handle = self.handle, 0
         if handle:
             with self._device.current(), self._device.driver.doing("freeing a graph"):

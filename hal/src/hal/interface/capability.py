@@ -19,8 +19,10 @@ class Capability(enum.Enum):
     SWITCH_EMULATION = "switch_emulation"
     """The executor runs plans with switch channels without multicast memory: it loads from and stores to every member
     in turn."""
+    ENQUEUE = "enqueue"
+    """The executor runs collectives in the order of a stream (`Executable.enqueue`)."""
     GRAPH_CAPTURE = "graph_capture"
-    """Work enqueued on a stream can be captured and replayed."""
+    """Work enqueued on a stream can be captured and replayed (`Stream.capture`)."""
     ATOMIC_ADD = "atomic_add"
     """A transport adds to remote memory atomically."""
     GET = "get"

@@ -8,6 +8,7 @@ Methods raise `UsageError` for arguments that cannot be used, `NotSupported` for
 from __future__ import annotations
 
 import abc
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -63,8 +64,23 @@ class Event(abc.ABC):
         """Seconds from this mark to `later`'s; `UsageError` unless both were reached."""
 
 
+class Graph(abc.ABC):
+    """Work that a stream was given while it was captured. What it refers to has to outlive it."""
+
+    @abc.abstractmethod
+    def launch(self, stream: Stream) -> None:
+        """Enqueue all of it. Launches that communicate are made in the same order on every rank."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Free it; no launch of it is under way. Closing twice is allowed."""
+
+
 class Stream(abc.ABC):
     """A queue of work that runs in order. Maps to a CUDA or HIP stream. Work of different streams is not ordered."""
+
+    handle: int = 0
+    """What the driver and other libraries know it by; 0 where they do not."""
 
     @abc.abstractmethod
     def synchronize(self, timeout: float) -> None:
@@ -84,6 +100,10 @@ class Stream(abc.ABC):
         Work waits for nothing but work enqueued earlier, so that it ends; for a deadline, `synchronize` first.
         """
 
+    def capture(self) -> contextlib.AbstractContextManager[Graph]:
+        """Record what is enqueued here inside the `with`, to be launched after it (capability GRAPH_CAPTURE)."""
+        raise NotSupported(f"this stream is not captured: capability {Capability.GRAPH_CAPTURE.value}")
+
 
 class Device(abc.ABC):
     """One device, opened by a plug-in's `hal_open_device`. Threads may share it."""
@@ -97,6 +117,11 @@ class Device(abc.ABC):
     @abc.abstractmethod
     def capabilities(self) -> frozenset[Capability]:
         """What this device can do beyond the required primitives; does not change."""
+
+    @property
+    def dlpack_device(self) -> tuple[int, int]:
+        """What DLPack calls this device: type and number, as in dlpack.h."""
+        return 1, 0
 
     @abc.abstractmethod
     def allocate(self, nbytes: int) -> Memory:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from hal.interface.errors import UsageError
+from hal.interface.capability import Capability
+from hal.interface.errors import NotSupported, UsageError
 from hal.plan.collective import Collective
 from hal.plan.lower import Program
 
@@ -58,6 +59,21 @@ class Executable(abc.ABC):
         ranks call different things (the group stays usable, outputs are undefined), `StallTimeout` when a rank's
         deadline passes, `PeerFailure` when a rank dies; after these two the group is unusable.
         """
+
+    def enqueue(self, src: int, src_bytes: int, dst: int, dst_bytes: int, timeout: float, stream: Any) -> None:
+        """Run it on a stream, after the work enqueued there and before what comes later (capability ENQUEUE).
+
+        It returns at once. `stream` is a `Stream` of the device or that of another library for the same device. Ranks
+        enqueue the same executables in the same order, on whatever streams: they run one after the other. Buffers stay
+        as they are, and this object alive, until the call has ended. Errors in the arguments are raised here; what goes
+        wrong later, as `run` has it, is raised by `check`, by the next call of the group, and by `synchronize` of a
+        stream of the device. The deadline begins when the call does. While the stream is captured the call becomes part
+        of the graph, and is made when that is launched.
+        """
+        raise NotSupported(f"this executor runs nothing on a stream: capability {Capability.ENQUEUE.value}")
+
+    def check(self) -> None:  # noqa: B027 -- nothing was enqueued, so that there is nothing to raise
+        """Raise what went wrong in enqueued calls that have ended. Does not wait."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from hal.interface.device import Device
+from hal.interface.errors import NotSupported
 from hal.interface.executor import Executable
 from hal.plan.layout import Layout
 from hal.plan.lower import walk
@@ -27,6 +29,20 @@ class PlacedExecutable(Executable):
     def direct(self, src: int, src_bytes: int, dst: int, dst_bytes: int) -> Executable | None:
         """What runs on these buffers with nothing to be copied; None where there is something."""
         return None
+
+    def enqueue(self, src: int, src_bytes: int, dst: int, dst_bytes: int, timeout: float, stream: Any) -> None:
+        """See `Executable.enqueue`. `NotSupported` where something would have to be copied."""
+        inner = self.direct(src, src_bytes, dst, dst_bytes)
+        if inner is None:
+            raise NotSupported(
+                "this plan needs a copy of its input or output on these buffers, which a call on a stream does not "
+                "make: give other buffers (in place or out of place), another algorithm, or call it without a stream"
+            )
+        inner.enqueue(src, src_bytes, dst, dst_bytes, timeout, stream)
+
+    def check(self) -> None:
+        """See `Executable.check`."""
+        self.inner.check()
 
     @contextlib.contextmanager
     def _room(self, nbytes: int) -> Iterator[int]:

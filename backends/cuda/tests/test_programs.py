@@ -1,0 +1,35 @@
+"""Programs on the double of the driver, in processes of their own: no GPU takes part."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOUBLE = Path(__file__).parents[3] / "tests" / "doubles" / "cuda"
+PROGRAMS = Path(__file__).parent / "programs"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def run(program: str, cache: Path, **environment: str) -> list[str]:
+    """What a program prints."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HAL_")}
+    kept |= {"PYTHONPATH": str(DOUBLE), "HAL_CUDA_THREADS": "1", "XDG_CACHE_HOME": str(cache)} | environment
+    done = subprocess.run(
+        [sys.executable, PROGRAMS / program], env=kept, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.split()
+
+
+def test_arrays_in_device_memory(tmp_path):
+    assert run("arrays.py", tmp_path) == ["own_arrays", "other_libraries", "on_streams", "bad_arrays"]
+
+
+def test_what_is_refused(tmp_path):
+    printed = run("refusals.py", tmp_path, DOUBLE_DEVICES="2")
+    assert printed == ["kernels", "streams", "memory", "graphs", "done"]
