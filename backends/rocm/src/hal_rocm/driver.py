@@ -40,6 +40,7 @@ class RocmDriver(Driver):
     label = "HIP"
     intrinsics = Path(__file__).parent / "include" / "intrinsics.h"
     capabilities = CAPABILITIES
+    dlpack_type = 10  # kDLROCM
     stream_protocol = "__cuda_stream__"  # PyTorch and CuPy keep their names when they are built for ROCm
     stream_attributes = ("cuda_stream", "ptr")
     default_streams = (0, 1, 2)

@@ -9,7 +9,13 @@ from hal.interface.device import Device
 from hal.plugins import BackendInfo, Probe, hookimpl
 from hal_rocm.settings import RocmSettings
 
-CAPABILITIES = (Capability.EXECUTOR, Capability.COMPILE, Capability.SWITCH_EMULATION, Capability.GRAPH_CAPTURE)
+CAPABILITIES = (
+    Capability.EXECUTOR,
+    Capability.COMPILE,
+    Capability.SWITCH_EMULATION,
+    Capability.ENQUEUE,
+    Capability.GRAPH_CAPTURE,
+)
 
 
 @hookimpl
