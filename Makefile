@@ -19,12 +19,12 @@ PIP := $(RUN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --quiet --constraint constraints.txt
 PACKAGES := hal $(sort $(wildcard backends/*)) collectives conformance $(wildcard examples/backend-*)
 EDITABLE := $(foreach package,$(PACKAGES),--editable ./$(package))
-METADATA := pyproject.toml constraints.txt $(PACKAGES:%=%/pyproject.toml) backends/host/hatch_build.py
-NATIVE := $(shell find backends/host/native -type f)
+METADATA := pyproject.toml constraints.txt $(PACKAGES:%=%/pyproject.toml) $(wildcard backends/*/hatch_build.py)
+NATIVE := $(shell find backends/*/native -type f)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-exhaustive check format docs conformance mutants bench bench-host bench-simulator bench-verifier clean
+.PHONY: help setup demo test test-slow test-exhaustive test-rxe check format docs conformance mutants bench bench-host bench-simulator bench-verifier clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ test: setup  ## the everyday tests, a few minutes; PYTEST="-k name" adds options
 
 test-slow: setup  ## the long tests: the matrix, long fuzzing, packaging
 	@$(TEST) -m "slow and not exhaustive" $(PYTEST)
+
+test-rxe: setup  ## the ib backend on an RDMA device: this machine's, or one in software in a small virtual machine
+	@$(RUN)/python -m tests.doubles.rxe --timeout 540 /bin/bash tests/doubles/rxe/tests.sh
 
 test-exhaustive: setup  ## more of what the others sample: every algorithm in every type, long runs; not in .ci/run
 	@$(TEST) -m exhaustive $(PYTEST)
@@ -77,7 +80,7 @@ bench-verifier: setup  ## what it costs to prove plans right; ARGS="..." adds ar
 
 clean:  ## remove all that was made here, .venv too
 	@rm -rf .venv site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@rm -rf $(PACKAGES:%=%/build) $(PACKAGES:%=%/dist) backends/host/src/hal_host/*.so
+	@rm -rf $(PACKAGES:%=%/build) $(PACKAGES:%=%/dist) backends/*/src/*/*.so
 	@find $(PACKAGES) tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # The steps of the set-up. A stamp is touched when its step has succeeded.
@@ -102,6 +105,6 @@ $(STAMPS)/packages: $(STAMPS)/python $(METADATA)
 	@touch $@
 
 $(STAMPS)/native: $(STAMPS)/packages $(NATIVE)
-	@echo "[3/3] compiling the native module"
-	@$(RUN)/python backends/host/hatch_build.py
+	@echo "[3/3] compiling the native modules"
+	@for build in backends/*/hatch_build.py; do $(RUN)/python $$build || exit 1; done
 	@touch $@

@@ -88,7 +88,7 @@ def _imports(path: Path) -> dict[str, int]:
 
 
 def test_the_packages_are_found():
-    backends = {"hal_host", "hal_cuda", "hal_rocm", "hal_sysv"}
+    backends = {"hal_host", "hal_cuda", "hal_rocm", "hal_ib", "hal_sysv"}
     assert {"hal", "hal_collectives", "hal_conformance", *backends} <= set(PACKAGES)
 
 

@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULE = f"hal_host/_native{sysconfig.get_config_var('EXT_SUFFIX')}"
-PACKAGES = ("hal", "backends/host", "backends/cuda", "collectives", "conformance", "examples/backend-sysv")
+BACKENDS = ("backends/host", "backends/cuda", "backends/ib")
+PACKAGES = ("hal", *BACKENDS, "collectives", "conformance", "examples/backend-sysv")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -1,0 +1,1 @@
+"""HAL over RDMA: InfiniBand and RoCE, through libibverbs."""
