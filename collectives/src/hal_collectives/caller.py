@@ -17,6 +17,7 @@ from hal.runtime.placed import PlacedExecutable
 from hal_collectives.arguments import Arguments
 from hal_collectives.buffers import Buffer
 from hal_collectives.calls import Calls
+from hal_collectives.selection import SelectionTable
 from hal_collectives.work import Queue
 
 Remember = tuple[FastCalls | None, object, int]
@@ -28,11 +29,18 @@ NOT_REMEMBERED: Remember = (None, None, 0)
 class Caller:
     """Makes the calls of one communicator, which passes it checked arguments."""
 
-    def __init__(self, group: Group, pins: Algorithms | None, arguments: Arguments, store: Store | None) -> None:
+    def __init__(
+        self,
+        group: Group,
+        pins: Algorithms | None,
+        table: SelectionTable | None,
+        arguments: Arguments,
+        store: Store | None,
+    ) -> None:
         self.group = group
         self.rank = group.rank
         self.size = group.size
-        self.calls = Calls(group, pins)
+        self.calls = Calls(group, pins, table)
         self.closed = False
         self.arguments = arguments
         self._store = store

@@ -18,7 +18,7 @@ from hal.runtime.disagreement import NO_ROOT
 from hal.runtime.group import Group
 from hal_collectives.algorithms import Algorithm
 from hal_collectives.plan_files import PlanFile
-from hal_collectives.selection import choose
+from hal_collectives.selection import SelectionTable, choose
 
 KEPT = 4096
 """Executables kept for each communicator; the one used longest ago goes first."""
@@ -29,9 +29,10 @@ Key = tuple[Any, ...]
 class Calls:
     """The executables of one communicator."""
 
-    def __init__(self, group: Group, pins: Algorithms | None) -> None:
+    def __init__(self, group: Group, pins: Algorithms | None, table: SelectionTable | None = None) -> None:
         self._group = group
         self._pins = pins
+        self._table = table
         self._kept: OrderedDict[Key, Executable] = OrderedDict()
 
     def get(
@@ -105,8 +106,8 @@ class Calls:
         layout: Callable[[Plan], Layout] | None,
     ) -> Executable:
         size = executor.size
-        plain = choose(collective, size, nbytes, mapped=False, pins=self._pins)
-        mapped = choose(collective, size, nbytes, mapped=True, pins=self._pins)
+        plain = choose(collective, size, nbytes, mapped=False, pins=self._pins, table=self._table)
+        mapped = choose(collective, size, nbytes, mapped=True, pins=self._pins, table=self._table)
         for chosen in (plain, mapped):
             if isinstance(chosen, PlanFile):
                 chosen.check_op(op)

@@ -20,6 +20,7 @@ from hal_collectives.buffers import Arrays
 from hal_collectives.caller import Caller
 from hal_collectives.on_stream import StreamCaller
 from hal_collectives.persistent import collective
+from hal_collectives.selection import SelectionTable
 
 Array = np.ndarray[Any, Any]
 Counts = Any
@@ -50,6 +51,7 @@ class Communicator:
         group: Group,
         *,
         pins: Algorithms | None = None,
+        table: SelectionTable | None = None,
         local_rank: int = 0,
         owned: Store | None = None,
     ) -> None:
@@ -59,8 +61,9 @@ class Communicator:
         self.timeout = group.timeout
         self._group = group
         self._pins = pins
+        self._table = table
         self._arguments = Arguments(self.rank, self.size, Arrays(group.device, group.timeout))
-        self._caller = Caller(group, pins, self._arguments, owned)
+        self._caller = Caller(group, pins, table, self._arguments, owned)
         self._core = self._twin()
         self._finalizer = weakref.finalize(self._core, self._caller.close)
 
@@ -323,7 +326,9 @@ class Communicator:
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
                 raise self._arguments.error("split", f"{what} is {value!r}: an integer is needed")
         group = self._group.split(color, key)
-        return None if group is None else Communicator(group, pins=self._pins, local_rank=self.local_rank)
+        if group is None:
+            return None
+        return Communicator(group, pins=self._pins, table=self._table, local_rank=self.local_rank)
 
     def abort(self) -> None:
         """Make all ranks' current and later calls raise `PeerFailure`. From any thread."""

@@ -17,6 +17,7 @@ from hal.plan.trace_file import TraceFile
 from hal.runtime.group import Group, open_device
 from hal_collectives.communicator import Communicator
 from hal_collectives.plan_files import check_pins
+from hal_collectives.selection import table_in
 
 T = TypeVar("T")
 
@@ -52,6 +53,7 @@ def init(
 def connect(store: Store, settings: config.Config, *, local_rank: int = 0, name: str = "world") -> Communicator:
     """The communicator of all ranks that share `store`, which it then owns and closes."""
     check_pins(settings)
+    table = None if settings.selection_table is None else table_in(settings.selection_table)
     device = open_device(settings.backend, settings.section(settings.backend))
     try:
         if settings.trace is not None:
@@ -68,7 +70,7 @@ def connect(store: Store, settings: config.Config, *, local_rank: int = 0, name:
     except BaseException:
         device.close()
         raise
-    return Communicator(group, pins=settings.algorithms, local_rank=local_rank, owned=store)
+    return Communicator(group, pins=settings.algorithms, table=table, local_rank=local_rank, owned=store)
 
 
 @contextlib.contextmanager

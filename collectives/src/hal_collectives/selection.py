@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 
 from hal.config import AlgorithmRule, Algorithms, kinds
 from hal.config.algorithms import algorithm_choice
@@ -64,6 +65,15 @@ def default_table() -> SelectionTable:
     """The table that comes with this package."""
     content = (resources.files("hal_collectives") / DEFAULT_TABLE).read_bytes()
     return SelectionTable.parse(content, DEFAULT_TABLE)
+
+
+def table_in(path: str) -> SelectionTable:
+    """The table in a file; `ConfigError` where it cannot be read or is none, naming file and line."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    return SelectionTable.parse(content, path)
 
 
 def choose(

@@ -158,6 +158,19 @@ def output_file() -> Kind[str]:
     return Kind("a file to write", "the path of a file in a folder that exists", read)
 
 
+def input_file() -> Kind[str]:
+    """The path of a regular file that is there, as text; in `hal.yaml` relative to its folder."""
+
+    def read(raw: object) -> str:
+        if not isinstance(raw, str | os.PathLike) or not str(raw).strip() or "\0" in str(raw):
+            raise ValueError
+        if not os.path.isfile(raw):
+            raise BadValue([((), f"there is no file {raw}")])
+        return str(raw)
+
+    return Kind("a file", "the path of a file, relative to the configuration file", read)
+
+
 def choice(*names: str) -> Kind[str]:
     """One of `names`."""
 

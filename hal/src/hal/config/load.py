@@ -63,7 +63,11 @@ def load(
 
 def _located(given: Given, folder: Path) -> Given:
     """A setting of the file, in which paths are relative to its folder."""
-    if given.document is None or given.key.group != "algorithms":
+    if given.document is None:
+        return given
+    if given.key.dotted == "selection_table" and isinstance(given.raw, str) and given.raw.strip():
+        return attrs.evolve(given, raw=str(folder / given.raw))
+    if given.key.group != "algorithms":
         return given
     return attrs.evolve(given, raw=located(given.raw, folder))
 

@@ -51,6 +51,9 @@ class General:
     trace: str | None = setting(
         None, kinds.output_file(), "File to record in what each rank executes; %r stands for the rank."
     )
+    selection_table: str | None = setting(
+        None, kinds.input_file(), "Table of the algorithms that calls use, as `hal tune` writes it; else HAL's own."
+    )
 
 
 @attrs.frozen(kw_only=True)
