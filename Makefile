@@ -13,6 +13,9 @@ export CXX
 
 # Tests run side by side; JOBS=0 runs them in one process, as debuggers want it.
 JOBS ?= 2
+
+# The Python of a machine with a GPU, with its own packages.
+GPU_PYTHON ?= $(PYTHON)
 TEST := $(RUN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 PIP := $(RUN)/python -m pip --disable-pip-version-check --no-input
@@ -24,7 +27,8 @@ NATIVE := $(shell find backends/*/native -type f)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-exhaustive test-rxe check format docs conformance mutants bench bench-host bench-simulator bench-verifier clean
+.PHONY: help setup demo test test-slow test-exhaustive test-rxe test-gpu bench-gpu check format docs conformance mutants
+.PHONY: bench bench-host bench-simulator bench-verifier clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -74,6 +78,12 @@ bench-host: setup  ## HAL beside other libraries on this machine; ARGS="..." add
 
 bench-simulator: setup  ## calibrate the simulator on this machine, and compare it; ARGS="..." adds arguments
 	@$(RUN)/python -m benchmarks.simulator $(ARGS)
+
+test-gpu:  ## conformance and collectives on the GPU that is there, with GPU_PYTHON and its packages; nothing is installed
+	@$(GPU_PYTHON) -m benchmarks.gpu test $(ARGS)
+
+bench-gpu:  ## speed on the GPU that is there; writes docs/results/
+	@$(GPU_PYTHON) -m benchmarks.gpu bench $(ARGS)
 
 bench-verifier: setup  ## what it costs to prove plans right; ARGS="..." adds arguments
 	@$(RUN)/python -m benchmarks.verifier $(ARGS)

@@ -26,10 +26,15 @@ def run(program: str, cache: Path, **environment: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_arrays_in_device_memory(tmp_path):
-    assert run("arrays.py", tmp_path) == ["own_arrays", "other_libraries", "on_streams", "bad_arrays"]
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("kernels")
 
 
-def test_what_is_refused(tmp_path):
-    printed = run("refusals.py", tmp_path, DOUBLE_DEVICES="2")
+def test_arrays_in_device_memory(cache):
+    assert run("arrays.py", cache) == ["own_arrays", "other_libraries", "on_streams", "bad_arrays"]
+
+
+def test_what_is_refused(cache):
+    printed = run("refusals.py", cache, DOUBLE_DEVICES="2")
     assert printed == ["kernels", "streams", "memory", "graphs", "done"]

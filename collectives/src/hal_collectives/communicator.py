@@ -11,6 +11,7 @@ import numpy as np
 from hal.bootstrap import Store
 from hal.config import Algorithms
 from hal.interface.capability import Capability
+from hal.interface.device import Device
 from hal.interface.errors import NotSupported
 from hal.plan.collective import Collective
 from hal.runtime.group import Group
@@ -71,6 +72,11 @@ class Communicator:
     def core(self) -> Communicator:
         """What its collectives are bound to: a communicator that is closed when this one and all of them are gone."""
         return self._core
+
+    @property
+    def device(self) -> Device:
+        """This rank's device."""
+        return self._group.device
 
     @property
     def caller(self) -> Caller:

@@ -113,7 +113,7 @@ def too_many_blocks(comm: Communicator) -> None:
             rank.block().copy(rank.output[i], rank.input[i])
     wide = p.build()
     refused(
-        PlanError, lambda: group.load(wide, 1, DType.INT32), "needs 600 blocks at once", "holds 512", "cuda.threads"
+        PlanError, lambda: group.load(wide, 1, DType.FLOAT32), "needs 600 blocks at once", "holds 512", "cuda.threads"
     )
     refused(NotSupported, lambda: group.device.record(None, 0), "records no traces")
 

@@ -82,6 +82,11 @@ class GpuExecutable(Executable):
             )
 
     @property
+    def grid(self) -> tuple[int, int]:
+        """Blocks, and threads of a block, of a launch."""
+        return self._blocks, self._threads
+
+    @property
     def _world(self) -> int:
         return self._lane.ranks[self._lane.rank]
 
