@@ -1,0 +1,75 @@
+"""`python -m benchmarks.kernels`: how fast each reduction goes, beside a copy of the same bytes in the same run.
+
+Two sources into one destination of 256 KiB, in the caches, and the copy of one source. A cell is the time of copying
+the three buffers' bytes (a copy touches two) divided by the reduction's: 1.00 and more is as fast as copying. Cases
+take turns in rounds, and the medians count.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from hal.interface.dtypes import DType, ReduceOp
+from hal.interface.errors import UsageError
+from hal_host import _native
+
+NBYTES = 256 << 10
+ROUNDS, CALLS = 25, 20
+
+
+def _is_defined(dtype: DType, op: ReduceOp) -> bool:
+    try:
+        op.check(dtype)
+    except UsageError:
+        return False
+    return True
+
+
+def _microseconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    for _ in range(CALLS):
+        call()
+    return (time.perf_counter() - start) / CALLS * 1e6
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    # in every floating type an ordinary number between a half and one, or nearly nothing
+    buffers = [np.full(NBYTES, 0x38, np.uint8) for _ in range(3)]
+    first, second, target = (buffer.ctypes.data for buffer in buffers)
+    calls: dict[tuple[DType, ReduceOp] | None, Callable[[], object]] = {
+        None: lambda: _native.copy(target, first, NBYTES, False)
+    }
+    for dtype in DType:
+        for op in ReduceOp:
+            if _is_defined(dtype, op):
+                count = NBYTES // dtype.itemsize
+                calls[dtype, op] = lambda d=dtype, o=op, n=count: _native.reduce(  # type: ignore[misc]
+                    d, o, 2, [first, second], [target], n, False
+                )
+    times: dict[tuple[DType, ReduceOp] | None, list[float]] = {key: [] for key in calls}
+    for turn in range(ROUNDS + 1):
+        for key, call in calls.items():
+            spent = _microseconds(call)
+            if turn:
+                times[key].append(spent)
+    copied = [time * 1.5 for time in times[None]]
+    rate = NBYTES / statistics.median(times[None]) / 1e3
+    print(f"A copy of {NBYTES >> 10} KiB: {rate:.1f} GB/s copied; instruction set {_native.kernel_isa()}\n")
+    print(f"| | {' | '.join(op.label for op in ReduceOp)} |")
+    print(f"|---|{'---:|' * len(ReduceOp)}")
+    for dtype in DType:
+        cells = []
+        for op in ReduceOp:
+            mine = times.get((dtype, op))
+            ratios = [a / b for a, b in zip(copied, mine, strict=True)] if mine else []
+            cells.append(f"{statistics.median(ratios):.2f}" if ratios else "")
+        print(f"| {dtype.label} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
