@@ -122,22 +122,15 @@ def _build(compiler: str, sources: list[Path], root: Path) -> None:
 def environment(cache: Path, name: str = "hip-python", **settings: str) -> dict[str, str]:
     """The environment of a process that finds a binding, and the stand-in for its library.
 
-    `settings` become HIP_STANDIN_ variables: DEVICES, ARCH, KERNELS, FAULTS, NO_PEERS, LEVEL.
+    `settings` become HIP_STANDIN_ variables: DEVICES, ARCH, FAULTS, NO_PEERS, LEVEL.
     """
     rocm = library(cache)
-    instructions = settings.get("KERNELS") == "instructions"
-    wanted = {
+    return {
         **{key: value for key, value in os.environ.items() if not key.startswith(("HAL_", "HIP_"))},
         "ROCM_PATH": str(rocm),
         "LD_LIBRARY_PATH": str(rocm / "lib"),
         "PYTHONPATH": str(binding(name)),
         "HIP_STANDIN_SOURCES": str(SOURCES),
-        # compiled code is kept apart by what makes it
-        "XDG_CACHE_HOME": str(cache / ("instructions" if instructions else "source")),
+        "XDG_CACHE_HOME": str(cache / "kernels"),
         **{f"HIP_STANDIN_{key}": value for key, value in settings.items()},
     }
-    if instructions:
-        compiler = clang()
-        wanted["HIP_STANDIN_CLANG"] = compiler.tool("clang++")
-        wanted["LD_LIBRARY_PATH"] += os.pathsep + compiler.environment["LD_LIBRARY_PATH"]
-    return wanted

@@ -10,6 +10,7 @@ from hal_rocm.binding import Binding, HipError
 
 _TYPES: dict[str, Any] = {"i": ctypes.c_int, "u": ctypes.c_uint, "z": ctypes.c_size_t, "q": ctypes.c_ulonglong,
           "f": ctypes.c_float, "p": ctypes.c_void_p, "s": ctypes.c_char_p}  # fmt: skip
+NOT_SUPPORTED = 801
 PROTOTYPES = {
     "hipDeviceCanAccessPeer": ">i i i", "hipDeviceEnablePeerAccess": "i u", "hipDeviceGetAttribute": ">i i i",
     "hipEventCreateWithFlags": ">p u", "hipEventDestroy": "p", "hipEventElapsedTime": ">f p p", "hipEventQuery": "p",
@@ -40,20 +41,27 @@ class PyHip(Binding):
         self._library = hip._libhip
         self._name_of = hip._libhip.hipGetErrorName
         self.name = f"pyhip-interface {importlib.metadata.version('pyhip-interface')}"
-        self._functions = {name: self._function(name, form.split()) for name, form in PROTOTYPES.items()}
+        self._functions: dict[str, tuple[Any, int, Any]] = {}
 
-    def _function(self, name: str, form: list[str]) -> tuple[Any, int, Any]:
+    def _function(self, name: str) -> tuple[Any, int, Any]:
         # prototypes of our own: pyhip has others for some of these
+        form = PROTOTYPES[name].split()
         types = [ctypes.POINTER(_TYPES[each[1]]) if each[0] == ">" else _TYPES[each] for each in form]
         output = next((at for at, each in enumerate(form) if each[0] == ">"), -1)
-        made = ctypes.CFUNCTYPE(ctypes.c_int, *types)((name, self._library))
+        try:
+            made = ctypes.CFUNCTYPE(ctypes.c_int, *types)((name, self._library))
+        except AttributeError:  # of a later version of HIP
+            raise HipError(name, NOT_SUPPORTED, "hipErrorNotSupported") from None
         return made, output, _TYPES[form[output][1]] if output >= 0 else None
 
     def call(self, name: str, *arguments: Any) -> Any:
         """See `Binding.call`."""
         if name == "hipIpcOpenMemHandle":
             return self._open(*arguments)
-        function, output, kind = self._functions[name]
+        found = self._functions.get(name)
+        if found is None:
+            found = self._functions[name] = self._function(name)
+        function, output, kind = found
         if output < 0:
             self._check(name, function(*arguments))
             return None

@@ -30,10 +30,9 @@ extern "C" void hip_standin_bind(standin::Table* table) { hip_standin_table = ta
 inline unsigned __builtin_amdgcn_workgroup_id_x() { return hip_standin_table->place()->block.x; }
 inline unsigned __builtin_amdgcn_workitem_id_x() { return hip_standin_table->place()->thread.x; }
 inline unsigned __builtin_amdgcn_workgroup_size_x() { return hip_standin_table->place()->block_size.x; }
-inline unsigned __builtin_amdgcn_wavefrontsize() { return 64; }
 inline void __builtin_amdgcn_s_barrier() { hip_standin_table->barrier(); }
 inline void __builtin_amdgcn_s_sleep(int) { hip_standin_table->pause(); }
-inline unsigned long long __builtin_amdgcn_ballot_w64(bool value) { return hip_standin_table->vote(value); }
+inline unsigned long long __builtin_amdgcn_uicmp(unsigned a, unsigned b, int) { return hip_standin_table->vote(a != b); }
 inline unsigned long long __builtin_amdgcn_s_memrealtime() {  // 100 MHz
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);

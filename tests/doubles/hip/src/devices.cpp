@@ -28,10 +28,6 @@ std::string architecture() {
   static std::string name = setting("ARCH", "gfx942");
   return name;
 }
-bool runs_instructions() {
-  static bool chosen = setting("KERNELS", "source") == "instructions";
-  return chosen;
-}
 long fault(const char* name) {
   static const std::string all = "," + setting("FAULTS", "");
   size_t at = all.find("," + std::string(name) + "=");

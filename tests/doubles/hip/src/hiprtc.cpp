@@ -1,4 +1,4 @@
-// hiprtc: by the C++ compiler of this machine, or by clang to machine code of AMD GPUs.
+// hiprtc, by the C++ compiler of this machine.
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -71,15 +71,6 @@ static Strings native(const Program& program, const Strings& options, const file
   return command;
 }
 
-static Strings for_amd(const Program& program, const Strings& options, const files::path& folder) {
-  std::ofstream(folder / "program.hip") << program.source;
-  Strings command{setting("CLANG", "clang++"), "-x", "hip", "--offload-device-only", "--no-gpu-bundle-output",
-                  "-nogpulib", "-nogpuinc", "-O3", "-I" + folder.string()};
-  command.insert(command.end(), options.begin(), options.end());
-  command.insert(command.end(), {(folder / "program.hip").string(), "-o", (folder / "code").string()});
-  return command;
-}
-
 static Result compile(Program& program, const Strings& options) {
   std::string name = (files::temp_directory_path() / "hip-standin-XXXXXX").string();
   if (mkdtemp(name.data()) == nullptr) return kInternal;
@@ -88,7 +79,7 @@ static Result compile(Program& program, const Strings& options) {
     files::create_directories((folder / header).parent_path());
     std::ofstream(folder / header) << text;
   }
-  Strings command = runs_instructions() ? for_amd(program, options, folder) : native(program, options, folder);
+  Strings command = native(program, options, folder);
   int status = run(command, folder / "log");
   program.log = read(folder / "log");
   program.code = status == 0 ? read(folder / "code") : "";

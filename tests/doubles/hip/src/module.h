@@ -1,4 +1,4 @@
-// Modules and kernels: libraries for this machine's processors, or code objects for AMD's.
+// Modules and kernels: libraries for this machine's processors.
 #pragma once
 #include <memory>
 #include <string>
@@ -32,7 +32,6 @@ class Module {
   virtual std::shared_ptr<Kernel> kernel(const std::string& name) = 0;  // null: there is none
 };
 
-std::unique_ptr<Module> load_library(const std::string& image);      // native.cpp
-std::unique_ptr<Module> load_code_object(const std::string& image);  // gcn/; null where it is for another device
+std::unique_ptr<Module> load_library(const std::string& image);  // null where it is none of hiprtc's
 
 }  // namespace standin

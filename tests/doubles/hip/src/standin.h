@@ -16,7 +16,6 @@ namespace standin {
 std::string setting(const char* name, const char* otherwise);  // HIP_STANDIN_<name>
 int device_count();                                            // DEVICES: 1 unless said otherwise
 std::string architecture();                                    // ARCH: gfx942
-bool runs_instructions();                                      // KERNELS: "source" or "instructions"
 long fault(const char* name);  // a number of FAULTS ("memory=1000000,launch=3,lost=5,slow=200"), or -1
 
 // The device that is current in this thread.

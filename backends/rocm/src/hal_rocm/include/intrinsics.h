@@ -26,28 +26,38 @@ HAL_DEVICE u32 block_index() { return __builtin_amdgcn_workgroup_id_x(); }
 HAL_DEVICE u32 lane() { return __builtin_amdgcn_workitem_id_x(); }
 HAL_DEVICE u32 lanes() { return __builtin_amdgcn_workgroup_size_x(); }
 
-// A release of the work-group orders what its wavefronts see of each other, and need not wait until stores have left
-// the compute unit. After this barrier any lane may release to the system what all have stored, so that they have to.
-HAL_DEVICE void stores_done() {
+// Wait until all loads, stores and cache write-backs of this wavefront are done. The compiler's own waits are not enough:
+// - A release of the work-group need not wait until stores have left the compute unit, but after a block's barrier any
+//   lane may release to the system what all have stored.
+// - It leaves out the wait behind a write-back (buffer_wbl2) where the wavefront itself has nothing outstanding, but what
+//   is written back may be what others have stored.
+HAL_DEVICE void accesses_done() {
 #if defined(__GFX9__) && defined(__AMDGCN__)
   asm volatile("s_waitcnt vmcnt(0)" ::: "memory");
 #elif defined(__GFX10__) || defined(__GFX11__)
-  asm volatile("s_waitcnt_vscnt null, 0x0" ::: "memory");
+  asm volatile("s_waitcnt vmcnt(0)\n\ts_waitcnt_vscnt null, 0x0" ::: "memory");
 #elif defined(__AMDGCN__)
-  asm volatile("s_wait_storecnt 0x0" ::: "memory");
+  asm volatile("s_wait_loadcnt 0x0\n\ts_wait_storecnt 0x0" ::: "memory");
 #endif
 }
 
 HAL_DEVICE void block_barrier() {
-  stores_done();
+  accesses_done();
   __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
   __builtin_amdgcn_s_barrier();
   __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
 }
 
-// Whether any lane of the wavefront says so. Wavefronts have 64 lanes up to GFX9, 32 lanes in later ones.
-HAL_DEVICE bool wave_any(bool value) {
+// Wavefronts have 64 lanes up to GFX9, 32 lanes in later ones. Whether any lane of the wavefront says so.
 #if defined(__GFX9__)
+constexpr u32 kWavefront = 64;
+#else
+constexpr u32 kWavefront = 32;
+#endif
+HAL_DEVICE bool wave_any(bool value) {
+#if !__has_builtin(__builtin_amdgcn_ballot_w64)
+  return __builtin_amdgcn_uicmp(value, 0u, 33) != 0;  // compilers up to ROCm 5; 33 is "not equal"
+#elif defined(__GFX9__)
   return __builtin_amdgcn_ballot_w64(value) != 0;
 #else
   return __builtin_amdgcn_ballot_w32(value) != 0;
@@ -56,12 +66,11 @@ HAL_DEVICE bool wave_any(bool value) {
 
 HAL_DEVICE bool block_any(bool value) {
   __shared__ u32 said[32];  // by each wavefront
-  u32 size = __builtin_amdgcn_wavefrontsize();
   bool any = wave_any(value);
-  if (lane() % size == 0) said[lane() / size] = any;
+  if (lane() % kWavefront == 0) said[lane() / kWavefront] = any;
   block_barrier();
   u32 result = 0;
-  for (u32 wave = 0; wave * size < lanes(); wave++) result |= said[wave];
+  for (u32 wave = 0; wave * kWavefront < lanes(); wave++) result |= said[wave];
   block_barrier();  // before the next call writes
   return result != 0;
 }
@@ -87,7 +96,9 @@ HAL_DEVICE void store_relaxed_8(u64* at, u64 value) {
   __hip_atomic_store(at, value, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_SYSTEM);
 }
 HAL_DEVICE void store_release_8(u64* at, u64 value) {
-  __hip_atomic_store(at, value, __ATOMIC_RELEASE, __HIP_MEMORY_SCOPE_SYSTEM);
+  __builtin_amdgcn_fence(__ATOMIC_RELEASE, "");
+  accesses_done();
+  store_relaxed_8(at, value);
 }
 
 // Each half is an access of its own.
@@ -104,10 +115,14 @@ HAL_DEVICE u32 load_device_4(const u32* at) {
   return __hip_atomic_load(at, __ATOMIC_ACQUIRE, __HIP_MEMORY_SCOPE_AGENT);
 }
 HAL_DEVICE u32 atomic_add_4(u32* at, u32 value) {
-  return __hip_atomic_fetch_add(at, value, __ATOMIC_ACQ_REL, __HIP_MEMORY_SCOPE_AGENT);
+  __builtin_amdgcn_fence(__ATOMIC_RELEASE, "agent");
+  accesses_done();
+  return __hip_atomic_fetch_add(at, value, __ATOMIC_ACQUIRE, __HIP_MEMORY_SCOPE_AGENT);
 }
 HAL_DEVICE u64 atomic_add_8(u64* at, u64 value) {
-  return __hip_atomic_fetch_add(at, value, __ATOMIC_ACQ_REL, __HIP_MEMORY_SCOPE_AGENT);
+  __builtin_amdgcn_fence(__ATOMIC_RELEASE, "agent");
+  accesses_done();
+  return __hip_atomic_fetch_add(at, value, __ATOMIC_ACQUIRE, __HIP_MEMORY_SCOPE_AGENT);
 }
 
 HAL_DEVICE u64 clock_ns() {
