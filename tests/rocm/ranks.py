@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 import sys
+from typing import Any, cast
+
+import numpy as np
 
 from hal.interface.dtypes import DType, ReduceOp
-from hal_collectives import init, run_local
+from hal_collectives import Communicator, DeviceArray, init, run_local
 
 from ..collectives.calling import Jobs, run_all, shown
 from ..collectives.cases import MOVING, REDUCING, Case, matrix
@@ -26,6 +29,35 @@ def cases(size: int, seed: int, share: float) -> list[Case]:
     return random.Random(seed).sample(found, int(len(found) * share)) if share < 1 else found
 
 
+class Seen:
+    """Device memory as NumPy sees memory: that of the stand-in is memory of this process."""
+
+    def __init__(self, owner: DeviceArray) -> None:
+        self._owner = owner
+        self.__array_interface__ = owner.__cuda_array_interface__ | {"version": 3}
+
+
+class OnTheStandIn:
+    """A communicator whose new arrays, which lie in the stand-in's device memory, are NumPy's."""
+
+    def __init__(self, comm: Communicator) -> None:
+        self._comm = comm
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._comm, name)
+
+    def empty(self, shape: int, dtype: Any) -> Any:
+        """See `Communicator.empty`."""
+        made = self._comm.empty(shape, dtype)
+        assert isinstance(made, DeviceArray)
+        return np.asarray(Seen(made))
+
+
+def run_here(comm: Communicator, jobs: Jobs) -> list[str]:
+    """Run all cases."""
+    return run_all(cast(Communicator, OnTheStandIn(comm)), jobs)
+
+
 class OwnJobs(Jobs):
     """The jobs of a rank that shares its process with no other."""
 
@@ -39,10 +71,10 @@ def main(what: str, size: int, seed: int, share: float) -> None:
     """Run a share of the matrix on ranks that are threads, or as one of them."""
     chosen = cases(size, seed, share)
     if what == "threads":
-        problems = shown(run_local(size, run_all, Jobs(chosen, size, seed), timeout=60))
+        problems = shown(run_local(size, run_here, Jobs(chosen, size, seed), timeout=60))
     else:
         with init() as comm:
-            problems = "\n".join(run_all(comm, OwnJobs(chosen, comm.size, seed)))
+            problems = "\n".join(run_here(comm, OwnJobs(chosen, comm.size, seed)))
     print(f"{len(chosen)} cases, wrong: {problems or 'none'}")
 
 
