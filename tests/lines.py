@@ -14,7 +14,11 @@ def count(path: Path) -> int:
     lines = text.splitlines()
     if path.suffix == ".py":
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
                 lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
     comment = r"\s*(#|$)" if path.suffix == ".py" else r"\s*(//|$)"
     return sum(not re.match(comment, line) for line in lines)
