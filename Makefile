@@ -27,8 +27,7 @@ NATIVE := $(shell find backends/*/native -type f)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-exhaustive test-rxe test-gpu bench-gpu check format docs conformance mutants
-.PHONY: bench bench-host bench-simulator bench-verifier clean
+.PHONY: help setup demo test test-slow test-exhaustive test-rxe test-gpu bench-gpu check format docs conformance mutants bench bench-host bench-simulator bench-verifier clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
