@@ -17,6 +17,7 @@
 #include "fast.h"
 #include "front.h"
 #include "lane.h"
+#include "tcp_module.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -258,6 +259,8 @@ NB_MODULE(_native, m) {
            "executable"_a, "native"_a, "input"_a, "input_bytes"_a, "output"_a, "output_bytes"_a, "timeout_ns"_a,
            "result"_a.none(), "slow"_a)
       .def("clear", &hal::FastCalls::clear);
+
+  bind_tcp(m);
 
   m.def("lane_bytes", &lane_bytes, "members"_a, "scratch_bytes"_a);
   m.def("reduce", &reduce, "dtype"_a, "op"_a, "divisor"_a, "srcs"_a, "dsts"_a, "count"_a, "streaming"_a);

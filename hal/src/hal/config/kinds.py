@@ -28,6 +28,7 @@ _SIZE = re.compile(r"(\d{1,19})\s*([KMGT])?", re.ASCII)
 _SIZE_UNITS = {"T": 2**40, "G": 2**30, "M": 2**20, "K": 2**10, None: 1}
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _NAME = re.compile(r"[a-z0-9_]+", re.ASCII)
+_WORD = re.compile(r"[A-Za-z0-9_.:@-]{1,64}", re.ASCII)
 _BACKEND_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 
 
@@ -145,6 +146,11 @@ def name() -> Kind[str]:
 def backend_name() -> Kind[str]:
     """A backend's plug-in name: a-z, 0-9, _ and -, beginning with a letter or digit."""
     return _pattern(_BACKEND_NAME, "a backend's name", "the name of an installed backend, such as host")
+
+
+def word(what: str) -> Kind[str]:
+    """A text for machines, such as the name or address of a network interface; `what` names it with its article."""
+    return _pattern(_WORD, what, "1 to 64 of the characters A-Z, a-z, 0-9 and _ . : @ -")
 
 
 def output_file() -> Kind[str]:
