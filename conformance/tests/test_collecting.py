@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
+from pathlib import Path
 from typing import cast
 
 import attrs
@@ -139,3 +142,12 @@ def test_a_mandatory_clause_without_a_test_ends_the_run_of_all_tests() -> None:
     check([Item(*everything[1:])], complete=False)
     with pytest.raises(pytest.UsageError, match="without a test: HAL-DSC-001"):
         check([Item(*everything[1:])], complete=True)
+
+
+def test_a_file_that_does_not_import_is_told_as_ever(tmp_path: Path) -> None:
+    (tmp_path / "test_wrong.py").write_text("import a_module_that_is_not_there\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done.stdout
+    assert "No module named 'a_module_that_is_not_there'" in done.stdout
+    assert "AttributeError" not in done.stdout + done.stderr

@@ -58,8 +58,8 @@ def test_the_whole_matrix(size: int, collective: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("collective", [*REDUCING, *MOVING])
 @pytest.mark.parametrize("size", MANY)
-def test_many_ranks_and_a_third_of_the_matrix(size: int, collective: str) -> None:
-    check(size, _share(size, collective, 3), seed=size)
+def test_many_ranks_and_a_sixth_of_the_matrix(size: int, collective: str) -> None:
+    check(size, _share(size, collective, 6), seed=size)
 
 
 @pytest.mark.exhaustive

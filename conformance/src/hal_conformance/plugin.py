@@ -236,6 +236,8 @@ def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -
 
 
 def _is_unwritten(report: pytest.TestReport | pytest.CollectReport) -> bool:
+    if not isinstance(report, pytest.TestReport):  # a file that could not be read has no clause
+        return False
     return report.failed and "clause" in report.keywords and bool(unwritten.sentence(report.longreprtext))
 
 

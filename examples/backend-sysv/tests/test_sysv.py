@@ -124,10 +124,21 @@ def _descends(path: Path, ancestor: int) -> bool:
     return False
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_it_is_conformant():
-    command = [sys.executable, str(HAL), "conformance", "--backend", "sysv", "--quick"]
+def conformance(*arguments: str) -> str:
+    command = [sys.executable, str(HAL), "conformance", "--backend", "sysv", "--quick", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=390, check=False)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
-    assert "conformant" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_pairs_of_ranks_pass_every_clause_of_channels():
+    profiles = ("semaphores", "memory-channel", "port-channel", "packets")
+    assert "verdict: partial" in conformance("--ranks", "2", *(word for p in profiles for word in ("--profile", p)))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(400)
+def test_it_is_conformant():
+    assert "verdict: conformant" in conformance()

@@ -1,11 +1,12 @@
 #!/bin/bash
 # What is tested on an RDMA device: the backend's own tests, then the transport profile of conformance. Each with its time.
+# Arguments go to pytest.
 cd "$(dirname "$0")/../../.." || exit 1
 export PATH="$PWD/.venv/bin:$PATH"
 # time-outs of a machine that is emulated and may be slow
 export HAL_IB_ACK_TIMEOUT="${HAL_IB_ACK_TIMEOUT:-1s}"
 started=$SECONDS
-python -m pytest -q -m slow --timeout 200 -p no:cacheprovider backends/ib/tests/device
+python -m pytest -q -m slow --timeout 200 -p no:cacheprovider "$@" backends/ib/tests/device
 own=$?
 echo "rxe: the backend's tests took $((SECONDS - started)) s"
 started=$SECONDS

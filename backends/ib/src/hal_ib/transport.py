@@ -8,7 +8,6 @@ import os
 import secrets
 import threading
 import time
-import weakref
 from typing import Any
 
 from hal.interface.capability import Capability
@@ -36,8 +35,10 @@ _SLICE = 0.1
 class IbRegistration(Registration):
     """Memory that the device reads and writes."""
 
-    def __init__(self, region: verbs.Region, memory: Memory) -> None:
+    def __init__(self, region: verbs.Region, memory: Memory, held: set[IbRegistration]) -> None:
         self._region = region
+        self._held = held
+        held.add(self)
         self.address = memory.address
         self.nbytes = memory.nbytes
         self.lkey = region.lkey
@@ -53,13 +54,16 @@ class IbRegistration(Registration):
         """Close it; closing twice is allowed."""
         self.closed = True
         self._region.close()
+        self._held.discard(self)
 
 
 class IbConnection(Connection):
     """A connection over queue pairs of a reliable connection."""
 
-    def __init__(self, link: verbs.Link, atomic: bool) -> None:
+    def __init__(self, link: verbs.Link, atomic: bool, held: set[IbConnection]) -> None:
         self.link = link
+        self._held = held
+        held.add(self)
         self._atomic = atomic
         self._keys: dict[bytes, Key] = {}
         self._error: HalError | None = None
@@ -101,6 +105,7 @@ class IbConnection(Connection):
         if self._error is None:
             self._error = TransportError("the connection is closed")
         self.link.close()
+        self._held.discard(self)
 
     def _usable(self) -> None:
         if self._error is not None:
@@ -153,8 +158,9 @@ class IbTransport(Transport):
             raise BackendUnavailable(f"{choice.port.name} does not open: {error}; see `hal doctor`") from error
         self._lock = threading.Lock()
         self._waiting: dict[bytes, tuple[Endpoint, verbs.Link]] = {}
-        self._connections: weakref.WeakSet[IbConnection] = weakref.WeakSet()
-        self._registrations: weakref.WeakSet[IbRegistration] = weakref.WeakSet()
+        # held until they are closed: a peer uses them, whether anybody here still names them or not
+        self._connections: set[IbConnection] = set()
+        self._registrations: set[IbRegistration] = set()
         self._closed = False
 
     @property
@@ -190,9 +196,7 @@ class IbTransport(Transport):
         except BaseException:
             link.close()
             raise
-        connection = IbConnection(link, self._adapter.atomic)
-        self._connections.add(connection)
-        return connection
+        return IbConnection(link, self._adapter.atomic, self._connections)
 
     def _connect(self, own: Endpoint, peer: Endpoint, link: verbs.Link, timeout: float) -> None:
         if own.kind != peer.kind:
@@ -222,9 +226,8 @@ class IbTransport(Transport):
                 f"capability {Capability.HOST_MAPPED.value}"
             )
         with _device_errors(f"{memory.nbytes} bytes cannot be registered"):
-            registration = IbRegistration(self._adapter.register(memory.address, memory.nbytes), memory)
-        self._registrations.add(registration)
-        return registration
+            region = self._adapter.register(memory.address, memory.nbytes)
+        return IbRegistration(region, memory, self._registrations)
 
     def close(self) -> None:
         """Close it; closing twice is allowed."""
