@@ -39,9 +39,9 @@ sys.exit(bool(wrong))
 """
 
 
-def launch(tmp_path: Path, size: int, cases: str) -> None:
+def launch(tmp_path: Path, size: int, cases: str, before: str = "") -> None:
     script = tmp_path / "program.py"
-    script.write_text(PROGRAM.replace("{cases}", cases))
+    script.write_text(before + PROGRAM.replace("{cases}", cases))
     done = subprocess.run(
         [sys.executable, "-c", LAUNCH, str(size), sys.executable, str(script), str(ROOT)],
         capture_output=True,

@@ -77,14 +77,14 @@ def leave(comm: hc.Communicator, kind: str, rank: int, how: str) -> None:
         os._exit(0)
 
 
-def last(comm: hc.Communicator, kind: str, calls: int) -> None:
-    """Some calls; then each rank ends at once, whoever still runs."""
+def last(comm: hc.Communicator, kind: str, calls: int, close: bool = False) -> None:
+    """Some calls; then each rank ends at once, whoever still runs, half of them without closing unless `close`."""
     call = make(comm, kind)
     with reporting():
         for _ in range(calls):
             call()
         say("success")
-    if comm.rank % 2:
+    if comm.rank % 2 and not close:
         os._exit(0)
 
 

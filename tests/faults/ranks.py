@@ -81,9 +81,12 @@ class Rank:
 
 
 class Job:
-    """All ranks of a job that run one scenario of `program.py`, and the store where they meet."""
+    """All ranks of a job that run one scenario of `program.py`, and the store where they meet.
 
-    def __init__(self, size: int, scenario: str, **parameters: Any) -> None:
+    `hosts` has a letter for each rank, the host that it takes itself to be on.
+    """
+
+    def __init__(self, size: int, scenario: str, hosts: str | None = None, **parameters: Any) -> None:
         secret = secrets.token_hex(16)
         self._server = StoreServer(size, secret=secret)
         self._server.start()
@@ -94,8 +97,17 @@ class Job:
             "HAL_STORE_EXTERNAL": "1",
             "HAL_JOB_SECRET": secret,
         }
+        if hosts is not None:
+            common["HAL_TCP_INTERFACE"] = "127.0.0.1"
         self.ranks = [
-            Rank(common | {"HAL_RANK": str(r), "HAL_LOCAL_RANK": str(r)}, scenario, parameters) for r in range(size)
+            Rank(
+                common
+                | {"HAL_RANK": str(r), "HAL_LOCAL_RANK": str(r)}
+                | ({} if hosts is None else {"HAL_HOST_ID": hosts[r]}),
+                scenario,
+                parameters,
+            )
+            for r in range(size)
         ]
 
     def expect(self, event: str, ranks: Iterable[int] | None = None, timeout: float = DEADLINE) -> list[Event]:

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,8 @@ namespace {
 // How often this process is a child of a fork: a lane made before that belongs to the parent.
 std::atomic<unsigned> forks{0};
 
+constexpr int kTries = 100;  // to tell a peer something, a millisecond apart
+
 const int kForkHandler = pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
 
 }  // namespace
@@ -38,11 +41,12 @@ Lane::Lane(int rank, std::vector<Member> members_, uint64_t arena_bytes, uint64_
       options(options),
       forks_(forks.load(std::memory_order_relaxed)) {
   (void)kForkHandler;
-  place_scratch();
+  prepare();
   for (const Member& member : members) {
     // a descriptor of the process itself: it becomes readable when the process ends, and cannot mean another one later
-    int fd = member.pid == getpid() ? kThisProcess : static_cast<int>(syscall(SYS_pidfd_open, member.pid, 0));
-    if (fd == -1 && member.pid != getpid()) {
+    bool other = member.link == nullptr && member.pid != getpid();
+    int fd = other ? static_cast<int>(syscall(SYS_pidfd_open, member.pid, 0)) : kNone;
+    if (fd == -1 && other) {
       if (errno != ESRCH) {
         int error = errno;
         close_pidfds();
@@ -66,22 +70,33 @@ Lane::Lane(int rank, std::vector<Member> members_, uint64_t arena_bytes, uint64_
       parent_(&parent),
       in_parent_(std::move(in_parent)),
       forks_(parent.forks_) {
-  place_scratch();
+  prepare();
   if (in_parent_.size() != members.size()) throw std::invalid_argument("each member needs its rank in the parent");
   for (int member : in_parent_) {
     if (member < 0 || member >= parent.size) throw std::invalid_argument("a member that the parent does not have");
   }
 }
 
-void Lane::place_scratch() {
+void Lane::prepare() {
   if (rank < 0 || rank >= size) throw std::invalid_argument("rank outside its lane");
   for (int parity = 0; parity < 2; parity++) {
     bases[parity].assign(static_cast<size_t>(size) * 3, nullptr);
     for (int m = 0; m < size; m++) bases[parity][m * 3 + 2] = members[m].scratch + parity * scratch_bytes;
   }
+  while (members[first_here_].link != nullptr) {
+    if (++first_here_ == size) throw std::invalid_argument("a member is linked to itself");
+  }
+  for (const Member& member : members) {
+    if (member.link == nullptr) continue;
+    links.push_back(member.link.get());
+    member.link->add(&own().doorbell);
+  }
 }
 
-Lane::~Lane() { close_pidfds(); }
+Lane::~Lane() {
+  for (Link* link : links) link->remove(&own().doorbell);
+  close_pidfds();
+}
 
 void Lane::close_pidfds() {
   for (int fd : pidfds_) {
@@ -92,6 +107,7 @@ void Lane::close_pidfds() {
 
 bool Lane::died(int member) const {
   if (parent_ != nullptr) return parent_->died(in_parent_[member]);
+  if (members[member].link != nullptr) return members[member].link->failed();
   if (pidfds_[member] == kEnded) return true;
   pollfd p{pidfds_[member], POLLIN, 0};
   return p.fd >= 0 && poll(&p, 1, 0) == 1;
@@ -100,13 +116,41 @@ bool Lane::died(int member) const {
 void Lane::fail(Failure failure, int member) {
   uint64_t none = 0;
   uint64_t what = static_cast<uint64_t>(failure) | static_cast<uint64_t>(member) << kFailureBits | launch << kPhaseBits;
-  common().failure.compare_exchange_strong(none, what);
+  if (common().failure.compare_exchange_strong(none, what)) tell(&own().failure, what);
   if (parent_ != nullptr) parent_->fail(failure, in_parent_[member]);
+}
+
+// Members that do not hear of it have deadlines of their own.
+void Lane::tell(const void* at, uint64_t value) {
+  for (Link* link : links) {
+    for (int tries = 0; link->publish_value(at, value) == HAL_TRANSPORT_AGAIN && tries < kTries; tries++) {
+      link->progress();
+      timespec nap{0, 1'000'000};
+      nanosleep(&nap, nullptr);
+    }
+  }
 }
 
 bool Lane::failed() const {
   if (common().failure.load(std::memory_order_acquire) != 0) return true;
+  for (int member = 0; member < size && !links.empty(); member++) {
+    if (members[member].link == nullptr) continue;
+    uint64_t what = members[member].control->failure.load(std::memory_order_acquire), none = 0;
+    if (what == 0) continue;
+    common().failure.compare_exchange_strong(none, what);
+    return true;
+  }
   return parent_ != nullptr && parent_->failed();
+}
+
+bool Lane::fails(uint64_t number) const {
+  if (!failed()) return false;
+  uint64_t what = common().failure.load(std::memory_order_acquire);
+  if (links.empty() || what == 0) return true;
+  // Who fails in a later launch has completed this one. What others sent for it may arrive after word of the failure,
+  // since connections are not ordered among each other, and is worth the wait.
+  bool aborted = static_cast<Failure>(what & ((1 << kFailureBits) - 1)) == Failure::kAborted;
+  return aborted || what >> kPhaseBits <= number;
 }
 
 bool Lane::fail_with_parent() {
@@ -136,8 +180,12 @@ void Lane::leave() {
   if (unusable() != nullptr) return;
   left_ = true;
   own().closed.store(1);
+  tell(&own().closed, 1);
+  for (Link* link : links) link->remove(&own().doorbell);
   wake_all();
-  for (const Member& member : members) member.departed[rank].store(1, std::memory_order_release);
+  for (const Member& member : members) {
+    if (member.link == nullptr) member.departed[rank].store(1, std::memory_order_release);
+  }
 }
 
 const char* Lane::unusable() const {
@@ -145,8 +193,17 @@ const char* Lane::unusable() const {
   return left_ ? "this communicator is closed" : nullptr;
 }
 
+bool Lane::settled() const {
+  for (int member = 0; member < size && !failed(); member++) {
+    if (members[member].link == nullptr || gone(member)) continue;
+    if (members[member].control->finished.load(std::memory_order_acquire) < own().finished.load()) return false;
+  }
+  return true;
+}
+
 bool Lane::deserted() const {
   for (int member = 0; member < size; member++) {
+    if (members[member].link != nullptr) continue;  // it reaches nothing here once its connection is closed
     if (members[rank].departed[member].load(std::memory_order_acquire) == 0 && !died(member)) return false;
   }
   return true;
@@ -164,8 +221,26 @@ Executable::Executable(Lane& lane, CallKey key, std::vector<Program> any, std::v
       if (program.rank != lane.rank || program.members != lane.size || program.scratch_bytes != lane.scratch_bytes) {
         throw std::invalid_argument("the program was decoded for another lane");
       }
+      if (!lane.links.empty()) check_reachable(program);
       input_bytes_ = std::max(input_bytes_, program.input_bytes);
       output_bytes_ = std::max(output_bytes_, program.output_bytes);
+    }
+  }
+}
+
+void Executable::check_reachable(const Program& program) const {
+  if (program.maps_input || program.maps_output) {
+    throw std::invalid_argument("a program for mapped buffers, and members whose memory is not mapped");
+  }
+  for (const auto& block : program.blocks) {
+    for (const Instruction& instruction : block) {
+      if (instruction.opcode != Opcode::kMove || !instruction.packet_source) continue;
+      for (uint32_t i = 0; i < instruction.count; i++) {
+        const Operand& source = program.operands[instruction.first + i];
+        if (source.packet && lane.members[source.base / 3].link != nullptr) {
+          throw std::invalid_argument("packets are awaited in memory that is not mapped");
+        }
+      }
     }
   }
 }
@@ -181,7 +256,7 @@ Status recycle(Lane& lane, int64_t timeout_ns, Hooks hooks) {
     Launch launch(lane, kRecycle, timeout_ns, hooks);
     launch.enter(nullptr, 0, nullptr, 0);
     if (Status status = launch.meet(); status != Status::kOk) return status;
-    lane.own().finished.store(lane.launch, std::memory_order_release);
+    launch.finish();
     if (round == 0) std::memset(lane.members[lane.rank].scratch, 0, 2 * lane.scratch_bytes);
   }
   return Status::kOk;

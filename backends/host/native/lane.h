@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "link.h"
 #include "program.h"
 #include "shared.h"
 #include "trace.h"
@@ -23,6 +24,7 @@ struct Member {
   uint8_t* scratch;    // two halves
   uint8_t* arena;      // where the member's arena is mapped here
   int pid;
+  std::shared_ptr<Link> link = nullptr;  // null where its memory is mapped; else all of the above is its mirror
 };
 
 struct LaneOptions {
@@ -60,12 +62,16 @@ class Lane {
   // Make every member's current and later launches fail. The first failure stands.
   void fail(Failure failure, int member);
   bool failed() const;
+  // Whether a launch of that number cannot go on.
+  bool fails(uint64_t number) const;
   void wake_all();
   bool died(int member) const;
   // Touch the others' memory no more, from now on; nothing can be run afterwards. Idempotent.
   void leave();
   // Why nothing can be run, or null.
   const char* unusable() const;
+  // Whether the others whose memory is not mapped have completed every launch of this member, or are gone.
+  bool settled() const;
   // Whether every member has left or ended, so that this member's memory is nobody else's any more.
   bool deserted() const;
   // Whether a member has ended or left, so that it will do nothing more.
@@ -87,15 +93,20 @@ class Lane {
   std::vector<uint8_t*> bases[2];
 
   Control& own() const { return *members[rank].control; }
-  Control& common() const { return *members[0].control; }
+  Control& common() const { return *members[first_here_].control; }
+  // of members that share no memory with this one
+  std::vector<Link*> links;
 
  private:
   void close_pidfds();
-  void place_scratch();
+  void prepare();
+  void tell(const void* at, uint64_t value);  // those whose memory is not mapped
+
+  int first_here_ = 0;  // the first member whose memory is mapped
 
   Lane* parent_ = nullptr;
   std::vector<int> in_parent_;
-  static constexpr int kThisProcess = -1, kEnded = -2;
+  static constexpr int kNone = -1, kEnded = -2;
   std::vector<int> pidfds_;  // a descriptor, or one of these
   bool left_ = false;
   unsigned forks_;
@@ -115,6 +126,7 @@ class Executable {
 
  private:
   Status launch(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, int64_t timeout_ns, Hooks hooks);
+  void check_reachable(const Program& program) const;
 
   std::vector<Program> any_, mapped_;  // none or one each
   uint64_t input_bytes_, output_bytes_;  // what they reach of this member's buffers

@@ -53,6 +53,7 @@ void Launch::announce() {
   announced_ = true;
   header_.phase.store(phase(signals_), std::memory_order_release);
   bell_others();
+  if (!lane_.links.empty()) publish_header();
 }
 
 bool Launch::arrived(int member) {
@@ -62,6 +63,7 @@ bool Launch::arrived(int member) {
   work_.seen[member] = 1;
   unseen_--;
   if (!(other.key == key_)) mismatch_ = true;
+  if (lane_.members[member].link != nullptr) return true;
   auto* bases = lane_.bases[parity_].data() + member * 3;
   bases[0] = lane_.members[member].arena + other.input;
   bases[1] = lane_.members[member].arena + other.output;
@@ -69,6 +71,7 @@ bool Launch::arrived(int member) {
 }
 
 bool Launch::all_mapped(const Program& program) const {
+  if (!lane_.links.empty()) return false;
   for (const Member& member : lane_.members) {
     const Header& header = member.control->header[parity_];
     if (program.maps_input && header.input == kUnmapped) return false;
@@ -88,6 +91,7 @@ Status Launch::run(const Program& program, int32_t source) {
   size_t counters = static_cast<size_t>(lane_.size) * static_cast<size_t>(std::max(program.slots, 1));
   work_.signalled.assign(counters, 0);
   work_.waited.assign(counters, 0);
+  if (!lane_.links.empty()) work_.pulls.assign(static_cast<size_t>(lane_.size), 0);
   work_.meetings.assign(static_cast<size_t>(program.barriers), {});
   work_.semaphores.assign(program.semaphores.begin(), program.semaphores.end());
   work_.blocks.resize(program.blocks.size());
@@ -123,7 +127,9 @@ Status Launch::run_blocks() {
   }
   announce();
   Status status = await_all();
-  if (status == Status::kOk) lane_.own().finished.store(number_, std::memory_order_release);
+  if (status != Status::kOk) return status;
+  if (unsent_) return failed();
+  finish();
   return status;
 }
 
@@ -193,6 +199,7 @@ void Launch::signal(const Instruction& instruction) {
     announced_ = true;
     header_.phase.store(phase(++signals_), std::memory_order_release);
     bell_others();
+    if (!lane_.links.empty()) publish_header();
     return;
   }
   announce();
@@ -200,7 +207,9 @@ void Launch::signal(const Instruction& instruction) {
   for (uint32_t i = 0; i < instruction.count; i++) {
     const ChannelEnd& end = program_->ends[instruction.first + i];
     uint64_t count = ++work_.signalled[static_cast<size_t>(end.peer * program_->slots + end.slot)];
-    counters[end.peer * kChannelSlots + end.slot].store(phase(count), std::memory_order_release);
+    Counter& counter = counters[end.peer * kChannelSlots + end.slot];
+    counter.store(phase(count), std::memory_order_release);
+    if (!lane_.links.empty()) publish_value(end.peer, &counter, phase(count));
   }
   light_fence();
   if (lane_.common().sleepers.load(std::memory_order_relaxed) == 0) return;
@@ -265,12 +274,15 @@ bool Launch::move(Block& block, const Instruction& instruction) {
     window.slot = static_cast<uint64_t>(loop.piece) % loop.at->slots * loop.at->unit;
   }
   if (window.bytes == 0) return true;
+  bool remote = !lane_.links.empty();
   if (instruction.packet_source && !packets_ready(block, instruction, window)) return false;
+  if (remote && instruction.reads_others && !pulled(block, instruction, window)) return false;
   if (instruction.packet_source || instruction.packet_target) {
     move_packets(instruction, window);
   } else {
     move_plain(instruction, window);
   }
+  if (remote && instruction.writes_others) push(instruction, window);
   return true;
 }
 

@@ -16,6 +16,8 @@ class Launch {
   void announce();
   // Wait until every member has announced the same call; after that their buffers are known.
   Status meet();
+  // Say that this member has completed it.
+  void finish();
   bool all_mapped(const Program& program) const;
   // `source` is what records of it name.
   Status run(const Program& program, int32_t source);
@@ -34,6 +36,7 @@ class Launch {
     uint32_t part = 0;       // channels waited for so far
     uint64_t ready = 0;      // packets seen so far, of the current source
     bool arrived = false;    // at the barrier
+    bool pulling = false;    // sources of remote members are being fetched
     int32_t generation = 0;  // of the barrier, when it arrived
     int depth = 0;
     Loop loops[9];
@@ -65,9 +68,19 @@ class Launch {
   void trace_piece(const Block& block, bool unfinished);
   void trace_failure();
 
+  // For members whose memory is not mapped, in remote.cpp
+  template <typename Post>
+  void insist(Link& link, Post post);
+  void publish_header();
+  void publish_value(int member, const void* at, uint64_t value);
+  void publish_report();
+  void push(const Instruction& instruction, const Window& window);
+  bool pulled(Block& block, const Instruction& instruction, const Window& window);
+
   bool arrived(int member);
   // Waiting, in waiting.cpp
   Status idle();
+  void begin_waiting();
   Status sleep();
   Status check();
   Status await_all();
@@ -89,6 +102,8 @@ class Launch {
   Header& header_;
   uint32_t flag_;
   bool announced_ = false;
+  bool unsent_ = false;     // a queue stayed full until the deadline or a failure
+  bool published_ = false;  // the header, to members whose memory is not mapped
   int unseen_;  // members whose header was not compared yet
   uint64_t signals_ = 0;
   int64_t deadline_ = 0;  // set when waiting begins in earnest
@@ -112,6 +127,7 @@ class Launch {
     std::vector<const void*> sources;
     std::vector<void*> targets;
     std::vector<uint8_t> tiles;
+    std::vector<uint64_t> pulls;  // per member: what is to be completed before a fetch is
     std::vector<Track> tracks;  // per block, where it is recorded
   };
   static Workspace& workspace();

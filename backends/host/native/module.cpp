@@ -41,26 +41,32 @@ uint64_t lane_bytes(uint64_t members, uint64_t scratch) { return scratch_offset(
 // (address of the member's part of the lane, base of its arena, pid)
 using MemberTuple = std::tuple<uint64_t, uint64_t, int>;
 
-std::vector<hal::Member> read_members(const std::vector<MemberTuple>& members) {
+// For each member its link, or null where its memory is mapped; an empty list where all is.
+using Links = std::vector<std::shared_ptr<hal::Link>>;
+
+std::vector<hal::Member> read_members(const std::vector<MemberTuple>& members, const Links& links) {
+  if (!links.empty() && links.size() != members.size()) throw std::invalid_argument("each member needs a link or none");
   std::vector<hal::Member> result;
   for (const auto& [address, arena, pid] : members) {
     auto* at = reinterpret_cast<uint8_t*>(address);
     result.push_back({reinterpret_cast<hal::Control*>(at), reinterpret_cast<hal::Counter*>(at + counters_offset()),
                       reinterpret_cast<hal::Departed*>(at + departed_offset(members.size())),
-                      at + scratch_offset(members.size()), reinterpret_cast<uint8_t*>(arena), pid});
+                      at + scratch_offset(members.size()), reinterpret_cast<uint8_t*>(arena), pid,
+                      links.empty() ? nullptr : links[result.size()]});
   }
   return result;
 }
 
 std::unique_ptr<hal::Lane> make_lane(int rank, const std::vector<MemberTuple>& members, uint64_t arena_bytes,
-                                     uint64_t scratch, uint64_t first_launch, int spin, int yields) {
-  return std::make_unique<hal::Lane>(rank, read_members(members), arena_bytes, scratch, first_launch,
+                                     uint64_t scratch, uint64_t first_launch, int spin, int yields,
+                                     const Links& links) {
+  return std::make_unique<hal::Lane>(rank, read_members(members, links), arena_bytes, scratch, first_launch,
                                      hal::LaneOptions{spin, yields});
 }
 
 std::unique_ptr<hal::Lane> make_child(hal::Lane& parent, const std::vector<int>& in_parent, int rank,
-                                      const std::vector<MemberTuple>& members, uint64_t scratch) {
-  return std::make_unique<hal::Lane>(rank, read_members(members), parent.arena_bytes, scratch, parent, in_parent);
+                                      const std::vector<MemberTuple>& members, uint64_t scratch, const Links& links) {
+  return std::make_unique<hal::Lane>(rank, read_members(members, links), parent.arena_bytes, scratch, parent, in_parent);
 }
 
 int run(hal::Executable& executable, uint64_t input, uint64_t input_bytes, uint64_t output, uint64_t output_bytes,
@@ -105,7 +111,8 @@ nb::list calls(const hal::Lane& lane) {
   return result;
 }
 
-// For each member of a failed launch: (state, entries), the state 'stands', 'absent', 'silent' or 'dead'; an entry is
+// For each member of a failed launch: (state, entries), the state 'stands', 'absent', 'silent', 'lost' (its connection
+// has failed) or 'dead'; an entry is
 // (waiting, block, instruction, channel, peer, expected, seen).
 nb::list reports(const hal::Lane& lane, uint64_t launch) {
   nb::list result;
@@ -113,7 +120,7 @@ nb::list reports(const hal::Lane& lane, uint64_t launch) {
     const hal::Control& control = *lane.members[m].control;
     nb::list entries;
     const char* state = "silent";
-    if (lane.died(m)) {
+    if (lane.members[m].link == nullptr && lane.died(m)) {
       state = "dead";
     } else if (control.report.launch.load(std::memory_order_acquire) == launch) {
       state = "stands";
@@ -125,6 +132,7 @@ nb::list reports(const hal::Lane& lane, uint64_t launch) {
     } else if (control.header[launch & 1].phase.load(std::memory_order_acquire) >> hal::kPhaseBits != launch) {
       state = "absent";
     }
+    if (lane.members[m].link != nullptr && std::strcmp(state, "stands") != 0 && lane.died(m)) state = "lost";
     result.append(nb::make_tuple(state, entries));
   }
   return result;
@@ -178,10 +186,22 @@ NB_MODULE(_native, m) {
            },
            "lane"_a, "blocks"_a, "semaphores"_a, "dtype"_a, "slots"_a, "maps_input"_a, "maps_output"_a);
 
+  nb::class_<hal::Link>(m, "Link")
+      .def("__init__",
+           [](hal::Link* self, uint64_t connection, nb::handle, uint64_t own, uint64_t own_handle,
+              uint64_t mirror, uint64_t mirror_handle, uint64_t peer_block, uint64_t peer_mirror) {
+             new (self) hal::Link(reinterpret_cast<hal_connection*>(connection),
+                                  {own, own_handle, mirror, mirror_handle, peer_block, peer_mirror});
+           },
+           "connection"_a, "owner"_a, "own"_a, "own_handle"_a, "mirror"_a, "mirror_handle"_a,
+           "peer_block"_a, "peer_mirror"_a, nb::keep_alive<1, 3>())
+      .def("detach", &hal::Link::detach, nb::call_guard<nb::gil_scoped_release>());
+
   nb::class_<hal::Lane>(m, "Lane")
       .def(nb::new_(&make_lane), "rank"_a, "members"_a, "arena_bytes"_a, "scratch_bytes"_a, "first_launch"_a, "spin"_a,
-           "yields"_a)
-      .def("child", &make_child, "in_parent"_a, "rank"_a, "members"_a, "scratch_bytes"_a, nb::keep_alive<0, 1>())
+           "yields"_a, "links"_a = Links{})
+      .def("child", &make_child, "in_parent"_a, "rank"_a, "members"_a, "scratch_bytes"_a, "links"_a = Links{},
+           nb::keep_alive<0, 1>())
       .def_ro("rank", &hal::Lane::rank)
       .def_ro("size", &hal::Lane::size)
       .def_ro("scratch_bytes", &hal::Lane::scratch_bytes)
@@ -200,6 +220,7 @@ NB_MODULE(_native, m) {
            "failure"_a, "member"_a)
       .def("leave", &hal::Lane::leave)
       .def_prop_ro("unusable", [](const hal::Lane& lane) { return lane.unusable(); })
+      .def("settled", &hal::Lane::settled)
       .def("deserted", [](const hal::Lane& lane) { return !lane.running && lane.deserted(); })
       .def("failure",
            [](const hal::Lane& lane) {

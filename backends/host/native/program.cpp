@@ -97,6 +97,7 @@ class Decoder {
       program_.operands.push_back({static_cast<uint32_t>(member * 3 + buffer), packet, offset});
       (i < instruction.count ? instruction.packet_source : instruction.packet_target) |= packet;
       instruction.scratch |= buffer == 2;
+      (i < instruction.count ? instruction.reads_others : instruction.writes_others) |= member != program_.rank;
     }
     if (instruction.count > 1 || instruction.divisor > 1) {
       instruction.reduce = kernels::lookup(static_cast<kernels::DType>(dtype_), op);

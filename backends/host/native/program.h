@@ -26,6 +26,8 @@ struct Instruction {
   bool packet_source = false;  // move: some source is in packet form
   bool packet_target = false;
   bool scratch = false;        // move: whether a scratch operand needs a loop's slot
+  bool reads_others = false;   // move: some source is another member's
+  bool writes_others = false;  // move: some destination is
   int32_t position = 0;        // number of the plan's instruction in its block
   int32_t a = 0, b = 0;        // barrier: id, blocks; acquire, release: semaphore; loop: index past its end, pieces
   uint32_t first = 0, count = 0;     // channels, or sources, in the program's tables

@@ -36,7 +36,7 @@ struct alignas(128) Doorbell {
   std::atomic<uint32_t> bell;
 };
 
-enum class Waiting : int32_t { kRunning, kSignal, kArrival, kPacket, kBarrier, kSemaphore, kDone };
+enum class Waiting : int32_t { kRunning, kSignal, kArrival, kPacket, kBarrier, kSemaphore, kDone, kPort };
 
 struct ReportEntry {
   Waiting waiting;
@@ -60,11 +60,11 @@ constexpr int kFailureBits = 4;
 struct Control {
   Header header[2];
   Doorbell doorbell;
-  // those of member 0 serve the whole lane; all members write them
+  // those of the first member of a host serve all members there; all of these write them
   alignas(128) std::atomic<uint64_t> failure;  // Failure | member << kFailureBits | launch << kPhaseBits; set once
   alignas(128) std::atomic<uint32_t> sleepers;
   alignas(128) std::atomic<uint64_t> finished;  // the last launch that the member has completed
-  std::atomic<uint32_t> closed;                 // the member has left; it enters no further launch
+  std::atomic<uint64_t> closed;                 // the member has left; it enters no further launch
   Report report;
   // followed by: Counter counter[member][kChannelSlots]; Departed departed[member]; then two halves of scratch
 };

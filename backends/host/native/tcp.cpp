@@ -139,8 +139,12 @@ int TcpConnection::post_local(Kind kind, uint64_t remote, uint64_t offset, uint6
   if (queue_.size() >= kQueue) return HAL_TRANSPORT_AGAIN;
   wanted_.push_back({region, at, bytes});
   posted_++;
+  bool waiting = !queue_.empty();
   queue_.push_back({item.head, nullptr});
-  send_queued();
+  if (!waiting && !send_queued()) {
+    uint64_t one = 1;
+    (void)!write(wake_, &one, sizeof one);
+  }
   return failed_ ? HAL_TRANSPORT_FAILED : 0;
 }
 

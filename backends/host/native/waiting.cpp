@@ -16,6 +16,7 @@ namespace hal {
 namespace {
 
 constexpr int64_t kNap = 10'000'000;            // ns asleep at most before looking whether all peers live
+constexpr int64_t kPollNap = 50'000;      // the same, where somebody must ask the transport whether anything arrived
 constexpr int64_t kReportPatience = 300'000'000;  // ns to wait for the others' stall reports
 constexpr int kYieldsBetweenChecks = 16;
 constexpr uint64_t kNapsBetweenSignals = 8;
@@ -58,9 +59,9 @@ Status Launch::idle() {
     pause();
     return Status::kOk;
   }
-  if (deadline_ == 0) {
-    if (hooks_.before_waiting != nullptr) hooks_.before_waiting(hooks_.context);
-    deadline_ = now() + timeout_ns_;
+  begin_waiting();
+  for (Link* link : lane_.links) {
+    if (link->polled()) link->progress();
   }
   if (Status status = check(); status != Status::kOk) return status;
   if (idle_ <= lane_.options.spin + lane_.options.yields) {
@@ -73,6 +74,12 @@ Status Launch::idle() {
   return sleep();
 }
 
+void Launch::begin_waiting() {
+  if (deadline_ != 0) return;
+  if (hooks_.before_waiting != nullptr) hooks_.before_waiting(hooks_.context);
+  deadline_ = now() + timeout_ns_;
+}
+
 Status Launch::sleep() {
   Doorbell& door = lane_.own().doorbell;
   if (asleep_) {
@@ -82,7 +89,8 @@ Status Launch::sleep() {
       lane_.wake_all();
       return Status::kInterrupted;
     }
-    futex_wait(door.bell, bell_, std::clamp<int64_t>(deadline_ - now(), 1, kNap));
+    bool polls = std::any_of(lane_.links.begin(), lane_.links.end(), [](Link* link) { return link->polled(); });
+    futex_wait(door.bell, bell_, std::clamp<int64_t>(deadline_ - now(), 1, polls ? kPollNap : kNap));
     for (int member = 0; member < lane_.size; member++) {
       // in this order: what a member did before it ended is visible once the end is
       if (!lane_.gone(member) || lane_.members[member].control->finished.load() >= number_) continue;
@@ -114,7 +122,7 @@ void Launch::awake() {
 
 // What can end a wait other than what is waited for.
 Status Launch::check() {
-  if (lane_.failed()) return failed();
+  if (lane_.fails(number_)) return failed();
   if (mismatch_) return Status::kOk;  // `disagree` is collecting what everybody says
   for (int member = 0; member < lane_.size && unseen_ > 0; member++) {
     arrived(member);
@@ -149,7 +157,7 @@ Status Launch::disagree() {
     }
   }
   // those that still collect what the others say need this member no more
-  lane_.own().finished.store(number_, std::memory_order_release);
+  finish();
   return Status::kMismatch;
 }
 
@@ -172,6 +180,7 @@ void Launch::write_report() {
     }
   }
   report.launch.store(number_, std::memory_order_release);
+  if (!lane_.links.empty()) publish_report();
 }
 
 // Say where this member stands, wake the others to do the same, and give them a moment for it.

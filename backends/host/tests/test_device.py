@@ -96,7 +96,7 @@ def test_what_is_not_declared_is_refused(device: HostDevice) -> None:
     assert (
         device.capabilities
         == set(hal_describe().capabilities)
-        == {Capability.EXECUTOR, Capability.HOST_MAPPED, Capability.SWITCH_EMULATION}
+        == {Capability.EXECUTOR, Capability.HOST_MAPPED, Capability.SWITCH_EMULATION, Capability.REMOTE_MEMBERS}
     )
     with pytest.raises(NotSupported, match="compile"):
         device.compile("")

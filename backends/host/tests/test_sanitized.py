@@ -15,7 +15,8 @@ from hal.plan.lower import lower
 from hal_collectives.algorithms import get
 
 NATIVE = Path(__file__).parents[1] / "native"
-CORE = ("fence", "lane", "launch", "program", "trace", "waiting")
+HEADERS = Path(__file__).parents[3] / "hal" / "src"
+CORE = ("fence", "lane", "launch", "link", "program", "remote", "trace", "waiting")
 SCRATCH = 1 << 21
 
 
@@ -29,7 +30,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("sanitized") / "sanitized"
     sources = [Path(__file__).parent / "sanitized.cpp", *(NATIVE / f"{name}.cpp" for name in CORE)]
     # fences order only who sleeps and who wakes; what the sanitizer does not see of them it would report
-    flags = ["-std=c++20", "-O1", "-g", "-fsanitize=thread", "-pthread", "-Wno-tsan", f"-I{NATIVE}"]
+    flags = ["-std=c++20", "-O1", "-g", "-fsanitize=thread", "-pthread", "-Wno-tsan", f"-I{NATIVE}", f"-I{HEADERS}"]
     done = subprocess.run(
         [compiler, *flags, *map(str, sources), "-o", str(made)],
         capture_output=True,

@@ -15,6 +15,7 @@ from hal.bootstrap import Launch, Store, StoreServer
 from hal.interface.errors import PeerFailure, UsageError
 from hal.plan.trace_file import TraceFile
 from hal.runtime.group import Group, open_device
+from hal.runtime.hosts import Transports, check_names
 from hal_collectives.communicator import Communicator
 from hal_collectives.plan_files import check_pins
 from hal_collectives.selection import table_in
@@ -66,11 +67,18 @@ def connect(store: Store, settings: config.Config, *, local_rank: int = 0, name:
             timeout=settings.timeout,
             verify=settings.verify == "always",
             join_timeout=max(settings.timeout, settings.bootstrap.timeout),
+            transports=_transports(settings),
         )
     except BaseException:
         device.close()
         raise
     return Communicator(group, pins=settings.algorithms, table=table, local_rank=local_rank, owned=store)
+
+
+def _transports(settings: config.Config) -> Transports:
+    if settings.origin("transports").kind != "default":
+        check_names(settings.transports)  # a misspelt name shows on one host too
+    return Transports(settings.transports, settings.section, settings.host_id)
 
 
 @contextlib.contextmanager

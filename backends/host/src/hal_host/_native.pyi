@@ -19,6 +19,22 @@ class Recorder:
     def __init__(self, capacity: int) -> None: ...
     def take(self) -> tuple[bytes, int]: ...
 
+class Link:
+    """A member whose memory is not mapped."""
+
+    def __init__(
+        self,
+        connection: int,
+        owner: object,
+        own: int,
+        own_handle: int,
+        mirror: int,
+        mirror_handle: int,
+        peer_block: int,
+        peer_mirror: int,
+    ) -> None: ...
+    def detach(self) -> None: ...
+
 class Lane:
     """One member's view of a group."""
 
@@ -38,14 +54,21 @@ class Lane:
         first_launch: int,
         spin: int,
         yields: int,
+        links: Sequence[Link | None] = ...,
     ) -> None: ...
     def child(
-        self, in_parent: Sequence[int], rank: int, members: Sequence[tuple[int, int, int]], scratch_bytes: int
+        self,
+        in_parent: Sequence[int],
+        rank: int,
+        members: Sequence[tuple[int, int, int]],
+        scratch_bytes: int,
+        links: Sequence[Link | None] = ...,
     ) -> Lane: ...
     def record(self, recorder: Recorder) -> None: ...
     def fail(self, failure: int, member: int) -> None: ...
     unusable: str | None
     def leave(self) -> None: ...
+    def settled(self) -> bool: ...
     def deserted(self) -> bool: ...
     def failure(self) -> tuple[int, int, int]: ...
     def calls(self) -> list[tuple[int, int, int, int, int, int] | None]: ...

@@ -43,7 +43,9 @@ class HostDevice(Device):
     @property
     def capabilities(self) -> frozenset[Capability]:
         """See `Device.capabilities`."""
-        return frozenset({Capability.EXECUTOR, Capability.HOST_MAPPED, Capability.SWITCH_EMULATION})
+        return frozenset(
+            {Capability.EXECUTOR, Capability.HOST_MAPPED, Capability.SWITCH_EMULATION, Capability.REMOTE_MEMBERS}
+        )
 
     def allocate(self, nbytes: int) -> Memory:
         """See `Device.allocate`."""

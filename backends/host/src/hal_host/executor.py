@@ -16,6 +16,7 @@ from hal.interface.executor import Call, CallShape, Executable, Executor, FastCa
 from hal.plan.lower import Program
 from hal.runtime.heap import PAGE
 from hal_host import _native, report, segment
+from hal_host.links import Links, reads_others
 from hal_host.recording import Recording
 from hal_host.segment import Handle, Segment
 from hal_host.settings import HostSettings
@@ -165,6 +166,10 @@ class HostExecutor(Executor):
 
     def load(self, call: Call, program: Program, mapped: Program | None = None) -> HostExecutable:
         """See `Executor.load`."""
+        home = self if self._parent is None else self._parent
+        if home._group is not None and home._group.links is not None:
+            home._group.reads_others |= reads_others(program.plan)
+            mapped = None  # no memory of other hosts is mapped
         return HostExecutable(self.lane, self.ranks, self._parent, call, program, mapped, self._recorded)
 
     def fast_calls(self) -> FastCalls:
@@ -220,10 +225,13 @@ class Group:
         self.main_bytes = _pages(_native.lane_bytes(self.size, self.scratch))
         self.pair_bytes = _pages(_native.lane_bytes(2, PAIR_SCRATCH // 2))
         nbytes = self.main_bytes + 2 * self.size * self.pair_bytes
+        self.reads_others = False  # whether some plan reads others' scratch
         self.block = self.segment.allocate(nbytes, zero=True)
         own = self.segment.handle(self.block, nbytes)
         self.handles: list[Handle] = []
         self.bases: list[int] = []
+        self.mapped: list[Handle] = []
+        self.links: Links | None = None
         try:
             self.handles = [Handle.unpack(h) for h in membership.exchange(own.pack())]
             if len({h.nbytes for h in self.handles}) > 1:
@@ -231,8 +239,13 @@ class Group:
                     f"rank {r}: {h.nbytes}" for r, h in zip(membership.world_ranks, self.handles, strict=True)
                 )
                 raise UsageError(f"ranks differ in host.scratch_size; bytes of their blocks are {sizes}")
-            for handle in self.handles:
-                self.bases.append(segment.map_foreign(handle))
+            remote = membership.transports or (None,) * self.size
+            for handle, transport in zip(self.handles, remote, strict=True):
+                self.bases.append(0 if transport else segment.map_foreign(handle))
+                if not transport:
+                    self.mapped.append(handle)
+            if any(remote):
+                self.links = Links(membership, self.segment, self.block, nbytes)
             # nobody goes on, and perhaps ends, before all have mapped its memory
             membership.exchange(b"")
         except BaseException:
@@ -245,7 +258,14 @@ class Group:
         ends = [self._end(member, 0) for member in range(self.size)]
         settings = self.settings
         return _native.Lane(
-            self.rank, ends, self.segment.arena.nbytes, self.scratch, FIRST_LAUNCH, settings.spin, settings.yields
+            self.rank,
+            ends,
+            self.segment.arena.nbytes,
+            self.scratch,
+            FIRST_LAUNCH,
+            settings.spin,
+            settings.yields,
+            self.links.native if self.links else [],
         )
 
     def pair_lane(self, lane: _native.Lane, sender: int, receiver: int) -> _native.Lane:
@@ -254,10 +274,13 @@ class Group:
             self._end(sender, self.main_bytes + (2 * receiver) * self.pair_bytes),
             self._end(receiver, self.main_bytes + (2 * sender + 1) * self.pair_bytes),
         ]
-        return lane.child([sender, receiver], int(self.rank == receiver), ends, PAIR_SCRATCH // 2)
+        links = [self.links.native[member] for member in (sender, receiver)] if self.links else []
+        return lane.child([sender, receiver], int(self.rank == receiver), ends, PAIR_SCRATCH // 2, links)
 
     def _end(self, member: int, place: int) -> tuple[int, int, int]:
         handle, base = self.handles[member], self.bases[member]
+        if self.links and (mirror := self.links.mirrors.get(member)):
+            return mirror + place, self.segment.arena.base, 0
         return base + handle.offset + place, base, handle.pid
 
     def leave(self, lane: _native.Lane, pairs: list[_native.Lane]) -> None:
@@ -265,14 +288,17 @@ class Group:
         # that of all comes last: from then on the others may free what they have
         for each in (*pairs, lane):
             each.leave()
+        if self.links:
+            self.links.close(lane, self.reads_others)
         _leaving.append((self, lane))
         sweep()
 
     def free(self) -> None:
         """Unmap the others' memory and free the own."""
-        while self.bases:
-            self.bases.pop()
-            segment.unmap_foreign(self.handles[len(self.bases)])
+        if self.links:
+            self.links.free()
+        while self.mapped:
+            segment.unmap_foreign(self.mapped.pop())
         self.segment.free(self.block)
 
 

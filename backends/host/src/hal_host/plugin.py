@@ -21,7 +21,12 @@ def hal_interface_version() -> str:
 def hal_describe() -> BackendInfo:
     """What this backend is."""
     summary = "CPUs of this machine over shared memory, with a native plan executor"
-    capabilities = (Capability.EXECUTOR, Capability.HOST_MAPPED, Capability.SWITCH_EMULATION)
+    capabilities = (
+        Capability.EXECUTOR,
+        Capability.HOST_MAPPED,
+        Capability.SWITCH_EMULATION,
+        Capability.REMOTE_MEMBERS,
+    )
     return BackendInfo("host", summary, ("device",), capabilities)
 
 

@@ -49,6 +49,8 @@ def _stands(lane: _native.Lane, plan: Plan | None, ranks: tuple[int, ...], launc
         match state:
             case "dead":
                 lines.append(f"{name}: its process has ended")
+            case "lost":
+                lines.append(f"{name}: the connection to it has failed, or was closed there")
             case "absent":
                 lines.append(f"{name}: has not entered this call")
             case "silent":

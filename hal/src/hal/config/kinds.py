@@ -148,6 +148,24 @@ def backend_name() -> Kind[str]:
     return _pattern(_BACKEND_NAME, "a backend's name", "the name of an installed backend, such as host")
 
 
+def backend_names() -> Kind[tuple[str, ...]]:
+    """Names of backends in order, as a list or as text with commas; `none` for no backend."""
+
+    def read(raw: object) -> tuple[str, ...]:
+        if isinstance(raw, str):
+            raw = [] if raw.strip() == "none" else [part.strip() for part in raw.split(",")]
+        if not isinstance(raw, list | tuple):
+            raise ValueError
+        one = backend_name()
+        names = tuple(one(name) for name in raw)
+        if len(set(names)) != len(names):
+            raise BadValue([((), f"{shown(', '.join(names))} names a backend twice")])
+        return names
+
+    allowed = "a list of names of installed backends, or text such as ib,tcp, or none"
+    return Kind("a list of backends", allowed, read, lambda names: ",".join(names) or "none")
+
+
 def word(what: str) -> Kind[str]:
     """A text for machines, such as the name or address of a network interface; `what` names it with its article."""
     return _pattern(_WORD, what, "1 to 64 of the characters A-Z, a-z, 0-9 and _ . : @ -")

@@ -51,6 +51,14 @@ class General:
     trace: str | None = setting(
         None, kinds.output_file(), "File to record in what each rank executes; %r stands for the rank."
     )
+    host_id: str | None = setting(
+        None,
+        kinds.word("a host's name"),
+        "Name of this rank's host; ranks of the same name share memory; none: the machine's own.",
+    )
+    transports: tuple[str, ...] = setting(
+        "tcp", kinds.backend_names(), "Transports that may reach ranks on other hosts, the most wanted first."
+    )
     selection_table: str | None = setting(
         None, kinds.input_file(), "Table of the algorithms that calls use, as `hal tune` writes it; else HAL's own."
     )

@@ -30,4 +30,4 @@ class Capability(enum.Enum):
     NATIVE_POSTING = "native_posting"
     """Operations of a transport can be posted without Python (`Connection.native`)."""
     REMOTE_MEMBERS = "remote_members"
-    """The executor reaches members whose memory is not mapped, by connections with NATIVE_POSTING."""
+    """The executor reaches members whose memory is not mapped (`Membership.transports`), by NATIVE_POSTING and GET."""

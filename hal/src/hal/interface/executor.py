@@ -5,12 +5,15 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hal.interface.capability import Capability
 from hal.interface.errors import NotSupported, UsageError
 from hal.plan.collective import Collective
 from hal.plan.lower import Program
+
+if TYPE_CHECKING:
+    from hal.interface.transport import Transport
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class Membership:
     often as the others do."""
     world_ranks: tuple[int, ...]
     """For each member its rank in the job, for messages."""
+    transports: tuple[Transport | None, ...] = ()
+    """For each member the transport by which it is reached (capability REMOTE_MEMBERS), None where its memory is mapped
+    here. Both ends of a pair have the same one. Empty where all memory is mapped."""
+    timeout: float = 60.0
+    """Deadline of making a connection, in seconds."""
 
 
 @dataclass(frozen=True)

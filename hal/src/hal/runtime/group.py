@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 from hal.bootstrap import Store
 from hal.interface.capability import Capability
@@ -21,6 +22,7 @@ from hal.plan.model import Plan
 from hal.plan.validate import validate
 from hal.plan.verify import prove
 from hal.runtime.disagreement import NO_ROOT
+from hal.runtime.hosts import Hosts, Transports, meet
 from hal.runtime.placed import placed
 
 
@@ -30,7 +32,9 @@ class Group:
     `rank` counts within the group, `members` are the ranks of the job in the order of the group. Made by all members
     at the same time; making one, `split` and `close` are calls that all members make alike. With `verify` every plan
     is proven right before its first run (`hal.plan.verify`). `timeout` is the deadline of its calls, in seconds, and of
-    its making too unless `join_timeout` says otherwise: processes may start later than that apart.
+    its making too unless `join_timeout` says otherwise: processes may start later than that apart. `transports` are
+    those by which members of other hosts may be reached, and say which host this is; without them all members share
+    one. `hosts` is what the members know of each other already.
     """
 
     def __init__(
@@ -43,6 +47,8 @@ class Group:
         timeout: float,
         verify: bool = True,
         join_timeout: float | None = None,
+        transports: Transports | None = None,
+        hosts: Hosts | None = None,
     ) -> None:
         if store.rank not in members:
             raise UsageError(f"rank {store.rank} makes a group of ranks {members} without being one of them")
@@ -57,8 +63,34 @@ class Group:
         self._exchanges = itertools.count()
         self._splits = itertools.count()
         self._patience = timeout if join_timeout is None else join_timeout
-        self.executor: Executor = device.create_executor(Membership(self.rank, self.size, self.exchange, members))
+        self._transports = transports
+        self._hosts = hosts
+        if transports is not None:
+            transports.keep()
+        try:
+            self.executor: Executor = device.create_executor(self._membership())
+        except BaseException:
+            self._release()
+            raise
         self._patience = timeout
+
+    def _membership(self) -> Membership:
+        membership = Membership(self.rank, self.size, self.exchange, self.members, timeout=self._patience)
+        if self._transports is None:
+            return membership
+        if self._hosts is None:
+            self._hosts = meet(self.exchange, self.members, self._transports, self.device.capabilities)
+        if len(set(self._hosts.hosts)) == 1:
+            return membership
+        names = [self._hosts.transport(self.rank, other) for other in range(self.size)]
+        remote = [self._hosts.remote(self.rank, other) for other in range(self.size)]
+        opened = (self._transports.open(n) if far and n else None for n, far in zip(names, remote, strict=True))
+        return replace(membership, transports=tuple(opened))
+
+    def _release(self) -> None:
+        transports, self._transports = self._transports, None
+        if transports is not None:
+            transports.release()
 
     def exchange(self, value: bytes) -> list[bytes]:
         """Give `value` to all members through the store; everybody's, in the order of the group."""
@@ -140,7 +172,16 @@ class Group:
             return None
         members = tuple(self.members[rank] for _, rank in sorted(chosen))
         name = f"{self.name}.{number}.{color}"
-        return Group(self.device, self.store, members, name=name, timeout=self.timeout, verify=self.verify)
+        return Group(
+            self.device,
+            self.store,
+            members,
+            name=name,
+            timeout=self.timeout,
+            verify=self.verify,
+            transports=self._transports,
+            hosts=None if self._hosts is None else self._hosts.of([self.members.index(m) for m in members]),
+        )
 
     def abort(self) -> None:
         """Make all members' current and later calls raise `PeerFailure`. From any thread."""
@@ -149,6 +190,7 @@ class Group:
     def close(self) -> None:
         """Leave the group. Closing twice is allowed."""
         self.executor.close()
+        self._release()
 
 
 @once_per_plan

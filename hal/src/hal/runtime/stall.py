@@ -77,6 +77,8 @@ def _waits(entry: Entry, ranks: Sequence[int]) -> str:
             return f"waits at barrier {entry.channel}: expected {expected} blocks, seen {seen}"
         case Waiting.SEMAPHORE:
             return f"waits for semaphore {entry.channel}: expected {expected}, seen {seen}"
+        case Waiting.PORT if entry.channel < 0:
+            return f"waits to have read the scratch of rank {other}: expected {expected} operations done, seen {seen}"
         case Waiting.PORT:
             return f"waits for the posts on channel {entry.channel} to rank {other}: expected {expected}, seen {seen}"
         case Waiting.DONE:

@@ -1,0 +1,190 @@
+"""Collectives of ranks on several hosts, over TCP alone and mixed with mapped memory, equal NumPy bit for bit."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hal.interface.dtypes import DType
+from hal.interface.errors import BackendUnavailable, NotSupported, UsageError
+from hal.plan.builder import PlanBuilder
+from hal.plan.model import Plan
+from hal_collectives import Communicator
+from hal_collectives.algorithms import algorithms
+from hal_host import segment
+
+from .calling import Jobs, run_all, shown
+from .cases import MOVING, REDUCING, Case, covering, matrix
+from .hosts import LAYOUTS, on_hosts, run_on_hosts
+from .test_processes import launch
+
+MEMORIES = ["plain", "registered", "mixed"]
+
+
+@functools.cache
+def sample() -> list[Case]:
+    return covering(matrix(memories=MEMORIES), seed=7, candidates=6)
+
+
+def check(hosts: str, cases: list[Case], seed: int, **settings: object) -> None:
+    jobs = Jobs(cases, len(hosts), seed)
+    problems = shown(run_on_hosts(hosts, lambda comm: run_all(comm, jobs), **settings))
+    assert not problems, f"\n{problems}"
+
+
+@pytest.mark.parametrize("hosts", ["ab", "aba"])
+def test_a_covering_sample(hosts: str) -> None:
+    check(hosts, sample(), seed=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hosts", LAYOUTS)
+def test_a_covering_sample_on_every_layout(hosts: str) -> None:
+    check(hosts, sample(), seed=4)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("collective", [*REDUCING, *MOVING])
+@pytest.mark.parametrize("hosts", LAYOUTS)
+def test_the_whole_matrix(hosts: str, collective: str) -> None:
+    check(hosts, list(matrix([collective], memories=MEMORIES)), seed=5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 4])
+def test_processes(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each rank a process, the last one on a host of its own."""
+    monkeypatch.setenv("HAL_TCP_INTERFACE", "127.0.0.1")
+    choose = f"import os\nos.environ['HAL_HOST_ID'] = 'ab'[os.environ['HAL_RANK'] == '{size - 1}']\n"
+    launch(tmp_path, size, "covering(matrix(), seed=3, candidates=3)", choose)
+
+
+def by_every_algorithm(collective: str, hosts: str, counts: Sequence[int]) -> None:
+    cases = list(matrix([collective], [DType.INT32], counts, ["plain"]))
+    for algorithm in algorithms(collective):
+        if algorithm.supports(len(hosts)):
+            check(hosts, cases, 9, host__scratch_size="16M", **{f"algorithms__{collective}": algorithm.name})
+
+
+@pytest.mark.parametrize("collective", ["all_reduce", "all_to_all"])
+def test_every_algorithm_on_two_hosts(collective: str) -> None:
+    by_every_algorithm(collective, "abab", [1000])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hosts", ["abca"])
+@pytest.mark.parametrize("collective", [c for c in (*REDUCING, *MOVING) if not c.endswith("_v")])
+def test_every_algorithm(collective: str, hosts: str) -> None:
+    by_every_algorithm(collective, hosts, [0, 1, 1000, 65537])
+
+
+def test_groups_within_and_across_hosts() -> None:
+    def body(comm: Communicator) -> None:
+        for color in (comm.rank // 2, comm.rank % 2):
+            part = comm.split(color)
+            assert part is not None
+            assert part.all_reduce(np.ones(5, np.int64))[0] == part.size
+            part.close()
+        assert comm.all_reduce(np.ones(5, np.int64))[0] == comm.size
+
+    run_on_hosts("aabb", body)
+
+
+def reading(size: int, *, packet: bool = False) -> Plan:
+    """An all_gather in which everybody reads the others' scratch."""
+    p = PlanBuilder("all_gather", name="reading", ranks=size)
+    for rank in p.ranks:
+        others = [other for other in p.ranks if other is not rank]
+        block = rank.block()
+        block.copy([rank.output[rank.id], rank.scratch[0]], rank.input[0])
+        block.signal(others)
+        block.wait(others)
+        for other in others:
+            block.copy(rank.output[other.id], other.scratch[0])
+    return p.build()
+
+
+@pytest.mark.parametrize("hosts", ["ab", "abb"])
+def test_a_plan_that_reads_others_scratch(hosts: str) -> None:
+    """Also where a rank closes the group while others still read."""
+
+    def body(comm: Communicator) -> None:
+        group = comm.caller.group
+        x = np.arange(70_000, dtype=np.int32) + comm.rank * 100_000
+        y = np.zeros(comm.size * x.size, np.int32)
+        call = group.load(reading(comm.size), x.size, DType.INT32)
+        for _ in range(5):
+            y[:] = 0
+            call.run(x.ctypes.data, x.nbytes, y.ctypes.data, y.nbytes, 20)
+            wanted = np.concatenate([np.arange(x.size, dtype=np.int32) + r * 100_000 for r in range(comm.size)])
+            assert (y == wanted).all()
+        comm.close()
+
+    run_on_hosts(hosts, body)
+
+
+def left() -> tuple[int, int, int]:
+    """Descriptors, threads, and bytes of shared memory of this process."""
+    assert segment._segment is not None
+    return len(os.listdir("/proc/self/fd")), threading.active_count(), segment._segment.heap.used
+
+
+def test_nothing_is_left() -> None:
+    run_on_hosts("ab", lambda comm: comm.all_reduce(np.ones(10)))
+    before = left()
+    for _ in range(3):
+        run_on_hosts("aab", lambda comm: comm.all_reduce(np.ones(10)))
+    end = time.monotonic() + 5
+    while left() != before and time.monotonic() < end:
+        time.sleep(0.01)
+    assert left() == before
+
+
+def refused(hosts: Sequence[str], **settings: object) -> list[BaseException | None]:
+    """What each rank raises when the group is made."""
+    errors: list[BaseException | None] = []
+    with pytest.raises(Exception) as caught, on_hosts(hosts, errors=errors, **settings):
+        pass
+    assert caught.value in errors
+    return errors
+
+
+@pytest.mark.parametrize(
+    ("transports", "rank"),
+    [("none", "can use no transport"), (["tcp", "none"], "rank 1 on host 'b' can use no transport")],
+)
+def test_no_transport_reaches_a_pair(transports: object, rank: str) -> None:
+    for error in refused("ab", transports=transports):
+        assert isinstance(error, BackendUnavailable)
+        assert "no transport connects rank 0 and rank 1" in str(error)
+        assert rank in str(error)
+        assert "`transports`" in str(error)
+
+
+def test_a_transport_that_cannot_be_used_is_named_with_the_reason() -> None:
+    for error in refused("aab", transports="tcp", tcp__interface=["127.0.0.1", "127.0.0.1", "no_such_interface"]):
+        assert isinstance(error, BackendUnavailable)
+        assert "no transport connects rank 0 and rank 2" in str(error)
+        assert "not tcp:" in str(error)
+        assert "no_such_interface" in str(error)
+
+
+def test_a_transport_that_does_not_exist() -> None:
+    for error in refused("aa", transports="tcpp"):
+        assert isinstance(error, UsageError)
+        assert "did you mean 'tcp'" in str(error)
+    for error in refused("aa", transports="host"):
+        assert isinstance(error, NotSupported)
+
+
+def test_the_first_transport_that_both_can_use_is_taken() -> None:
+    """ib has no device here, or no native door: the next one is taken, and the result is right."""
+    assert run_on_hosts("ab", lambda c: float(c.all_reduce(np.ones(1))[0]), transports=["ib,tcp", "tcp"]) == [2.0, 2.0]
