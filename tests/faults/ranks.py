@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,13 +26,15 @@ Event = dict[str, Any]
 
 
 class Rank:
-    """One process. What it says, a line of JSON each, is kept in `events`."""
+    """One process. What it says, a line of JSON each, is kept in `events`. Its command follows `before`."""
 
-    def __init__(self, environment: dict[str, str], scenario: str, parameters: Event) -> None:
+    def __init__(
+        self, environment: dict[str, str], scenario: str, parameters: Event, before: Sequence[str] = ()
+    ) -> None:
         self.events: list[Event] = []
         self._changed = threading.Condition()
         self.process = subprocess.Popen(
-            [sys.executable, str(_PROGRAM), scenario, json.dumps(parameters)],
+            [*before, sys.executable, str(_PROGRAM), scenario, json.dumps(parameters)],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
