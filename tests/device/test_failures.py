@@ -15,7 +15,7 @@ from hal_collectives.algorithms import get
 from ..collectives import plans
 from .machine import Job, Outcome, job_of, run, shared_channels
 
-SHORT = 200_000_000
+SHORT = 1_000_000_000
 
 
 def lines(job: Job, outcome: Outcome, rank: int) -> list[str]:
