@@ -19,12 +19,27 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 MODULE = f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
+def headers(root: Path) -> Path:
+    """The folder of hal's headers for native parts: beside this source tree, or where hal is installed."""
+    beside = root.parents[1] / "hal" / "src"
+    if (beside / "hal" / "native" / "transport.h").is_file():
+        return beside
+    import hal.native
+
+    return Path(hal.native.INCLUDE)
+
+
 def compile_module(root: Path) -> Path:
     """Compile `root/native` for the running Python; the path of the module within `root/src/hal_ib`."""
     binding = Path(nanobind.source_dir())
     target = root / "src" / "hal_ib" / MODULE
     fresh = target.with_name(f"{MODULE}.{os.getpid()}")
-    folders = [sysconfig.get_path("include"), nanobind.include_dir(), binding.parent / "ext" / "robin_map" / "include"]
+    folders = [
+        sysconfig.get_path("include"),
+        nanobind.include_dir(),
+        binding.parent / "ext" / "robin_map" / "include",
+        headers(root),
+    ]
     command = [
         *shlex.split(os.environ.get("CXX") or "c++"),
         *("-std=c++20", "-O2", "-DNDEBUG", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-strict-aliasing"),

@@ -85,10 +85,17 @@ class Rank:
 class Job:
     """All ranks of a job that run one scenario of `program.py`, and the store where they meet.
 
-    `hosts` has a letter for each rank, the host that it takes itself to be on.
+    `hosts` has a letter for each rank, the host that it takes itself to be on. `settings` are those of all ranks.
     """
 
-    def __init__(self, size: int, scenario: str, hosts: str | None = None, **parameters: Any) -> None:
+    def __init__(
+        self,
+        size: int,
+        scenario: str,
+        hosts: str | None = None,
+        settings: dict[str, str] | None = None,
+        **parameters: Any,
+    ) -> None:
         secret = secrets.token_hex(16)
         self._server = StoreServer(size, secret=secret)
         self._server.start()
@@ -101,6 +108,7 @@ class Job:
         }
         if hosts is not None:
             common["HAL_TCP_INTERFACE"] = "127.0.0.1"
+        common |= settings or {}
         self.ranks = [
             Rank(
                 common

@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from hal_ib.ports import ports
+
 from .calls import KINDS
 from .ranks import Job
 
@@ -96,3 +98,22 @@ def test_a_rank_that_waits_for_another_host_sleeps() -> None:
     with Job(2, "wait_idly", "ab", seconds=1.0) as job:
         waited = job.expect("waited", [1])[0]
     assert waited["cpu"] < 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+@pytest.mark.skipif(not ports(), reason="this machine has no RDMA device; `make test-rxe` makes one")
+def test_a_killed_rank_over_rdma() -> None:
+    victim = 1
+    settings = {
+        "HAL_TRANSPORTS": "ib",
+        "HAL_IB_ACK_TIMEOUT": "60ms",
+        "HAL_IB_RETRIES": "2",
+        "HAL_HOST_SCRATCH_SIZE": "1M",
+    }
+    with Job(2, "repeat", "ab", settings, kind="one_phase") as job:
+        job.expect("ready")
+        killed = job.ranks[victim].kill()
+        (error,) = job.expect("error", [1 - victim])
+    assert (error["kind"], error["peer"]) == ("PeerFailure", victim), error
+    assert error["at"] - killed < 10

@@ -12,6 +12,7 @@ namespace {
 constexpr int kBatch = 16;
 constexpr int kQueueBits = 8;  // of the number of a request, for its queue pair
 constexpr uint64_t kLargest = 1 << 30;
+constexpr int64_t kSign = 100'000'000;  // ns between messages that only find out whether the peer is there
 
 int64_t now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -44,7 +45,11 @@ class Waiting {
 }  // namespace
 
 Link::Link(Adapter& adapter, const Options& options)
-    : adapter_(adapter), options_(options), fetched_region_(adapter, reinterpret_cast<uint64_t>(&fetched_), 8) {
+    : adapter_(adapter),
+      options_(options),
+      values_(options.depth),
+      values_region_(adapter, reinterpret_cast<uint64_t>(values_.data()), options.depth * sizeof(uint64_t)),
+      fetched_region_(adapter, reinterpret_cast<uint64_t>(&fetched_), 8) {
   const Library& verbs = adapter.verbs;
   // failed requests are all reported, so there is room for as many as can be posted
   cq_ = verbs.create_cq(adapter.context, static_cast<int>(options.depth) * options.queues, nullptr, nullptr, 0);
@@ -257,6 +262,89 @@ Status Link::add(uint64_t remote, uint32_t rkey, uint64_t value, int64_t patienc
   request.wr.atomic.compare_add = value;
   request.wr.atomic.rkey = rkey;
   return post(*queues_[0], request, patience_ns);
+}
+
+Status Link::value(uint64_t remote, uint32_t rkey, uint64_t value) {
+  std::lock_guard<std::mutex> hold(lock_);
+  if (failure.status != 0) return kFailed;
+  if (striped_) {
+    if (Status status = drain(0)) return status;
+    striped_ = false;
+  }
+  Queue& queue = *queues_[0];
+  if (queue.posted - queue.complete >= options_.depth) {
+    poll();
+    if (failure.status != 0) return kFailed;
+    if (queue.posted - queue.complete >= options_.depth) return kTimeout;
+  }
+  // at most `depth` requests are under way, so that the one that had this place is complete
+  uint64_t& place = values_[queue.posted % options_.depth];
+  place = value;
+  abi::Sge piece{reinterpret_cast<uint64_t>(&place), 8, values_region_.lkey()};
+  abi::SendRequest request{};
+  request.opcode = abi::kRdmaWrite;
+  request.sg_list = &piece;
+  request.num_sge = 1;
+  if (options_.inline_bytes >= 8) request.send_flags = abi::kInline;
+  request.wr.rdma.remote_addr = remote;
+  request.wr.rdma.rkey = rkey;
+  return post(queue, request, 0);
+}
+
+Status Link::progress() {
+  std::lock_guard<std::mutex> hold(lock_);
+  poll();
+  if (failure.status != 0) return kFailed;
+  if (!idle()) {
+    last_sign_ = now();
+    return ask();
+  }
+  if (now() - last_sign_ < kSign) return kOk;
+  last_sign_ = now();
+  abi::SendRequest sign{};
+  sign.opcode = abi::kRdmaWrite;  // of nothing: it fails where nobody is there any more
+  return post(*queues_[0], sign, 0, true);
+}
+
+// Have the completion of all that was posted reported, where nothing does so yet.
+Status Link::ask() {
+  for (auto& queue : queues_) {
+    if (queue->complete == queue->posted || queue->asked == queue->posted) continue;
+    abi::SendRequest marker{};
+    marker.opcode = abi::kRdmaWrite;
+    if (post(*queue, marker, 0, true) == kFailed) return kFailed;
+  }
+  return kOk;
+}
+
+uint64_t Link::posted() {
+  std::lock_guard<std::mutex> hold(lock_);
+  return total();
+}
+
+uint64_t Link::total() const {
+  uint64_t all = 0;
+  for (const auto& queue : queues_) all += queue->posted;
+  return all;
+}
+
+uint64_t Link::completed() {
+  std::lock_guard<std::mutex> hold(lock_);
+  poll();
+  if (failure.status != 0) return complete_;
+  if (idle()) {
+    complete_ = total();
+  } else if (queues_.size() == 1) {
+    complete_ = queues_[0]->complete;
+  }
+  uint64_t found = complete_;
+  ask();
+  return found;
+}
+
+bool Link::broken() {
+  std::lock_guard<std::mutex> hold(lock_);
+  return failure.status != 0;
 }
 
 void Link::break_it() {

@@ -39,6 +39,13 @@ class Link {
   Status get(uint64_t remote, uint32_t rkey, uint64_t local, uint32_t lkey, uint64_t nbytes, int64_t patience_ns);
   Status add(uint64_t remote, uint32_t rkey, uint64_t value, int64_t patience_ns);
   Status flush(int64_t timeout_ns);
+  // For the native door: these wait for nothing; kTimeout says that a queue is full.
+  Status value(uint64_t remote, uint32_t rkey, uint64_t value);
+  Status progress();
+  uint64_t posted();
+  uint64_t completed();  // of the first ones; asks for the completion of the last one
+  bool broken();
+  bool atomic() const { return adapter_.device.atomic_cap != 0; }
   void break_it();
 
   Failure failure;
@@ -51,6 +58,8 @@ class Link {
   Status post(Queue& queue, abi::SendRequest& request, int64_t patience_ns, bool ask = false);
   Status drain(int64_t timeout_ns);
   bool idle() const;
+  Status ask();
+  uint64_t total() const;
   void poll();
 
   Adapter& adapter_;
@@ -60,6 +69,10 @@ class Link {
   abi::Cq* knock_cq_ = nullptr;
   std::unique_ptr<Queue> knock_;
   std::vector<std::unique_ptr<Queue>> queues_;
+  std::vector<uint64_t> values_;  // what `value` sends, for as long as it may be under way
+  Region values_region_;
+  uint64_t complete_ = 0;         // what `posted` was when all was complete last
+  int64_t last_sign_ = 0;         // when something was under way last
   uint64_t fetched_ = 0;  // where atomics leave the value before, which nobody reads
   Region fetched_region_;
   bool striped_ = false;

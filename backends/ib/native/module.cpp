@@ -3,6 +3,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "door.h"
 #include "link.h"
 
 namespace nb = nanobind;
@@ -85,4 +86,17 @@ NB_MODULE(_native, m) {
       .def("break_it", &Link::break_it)
       .def_ro("reported", &Link::reported)
       .def_prop_ro("failure", [](const Link& l) { return nb::make_tuple(l.failure.status, l.failure.vendor); });
+
+  using hal_ib::Door;
+  nb::class_<Door>(m, "Door")
+      .def(nb::init<Link&>(), "link"_a)
+      .def_prop_ro("address", [](Door& d) { return reinterpret_cast<uint64_t>(static_cast<hal_connection*>(&d)); })
+      .def("resolve",
+           [](Door& d, uint64_t address, uint64_t nbytes, uint32_t rkey) { return d.resolve({address, nbytes, rkey}); },
+           "address"_a, "nbytes"_a, "rkey"_a)
+      .def("close", &Door::close, nb::call_guard<gil_scoped_release>());
+  m.def("add_local", [](uint64_t address, uint64_t nbytes, uint32_t lkey) {
+    return hal_ib::Locals::get().add({address, nbytes, lkey});
+  }, "address"_a, "nbytes"_a, "lkey"_a);
+  m.def("remove_local", [](uint64_t handle) { hal_ib::Locals::get().remove(handle); }, "handle"_a);
 }

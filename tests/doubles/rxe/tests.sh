@@ -1,5 +1,6 @@
 #!/bin/bash
-# What is tested on an RDMA device: the backend's own tests, then the transport profile of conformance. Each with its time.
+# What is tested on an RDMA device: the backend's own tests, groups on several hosts, then the transport profile of
+# conformance. Each with its time.
 # Arguments go to pytest.
 cd "$(dirname "$0")/../../.." || exit 1
 export PATH="$PWD/.venv/bin:$PATH"
@@ -10,7 +11,11 @@ python -m pytest -q -m slow --timeout 200 -p no:cacheprovider "$@" backends/ib/t
 own=$?
 echo "rxe: the backend's tests took $((SECONDS - started)) s"
 started=$SECONDS
+python -m pytest -q -m slow --timeout 200 -p no:cacheprovider "$@" tests/collectives/test_hosts_rdma.py tests/faults/test_hosts.py -k "rdma"
+groups=$?
+echo "rxe: groups on several hosts took $((SECONDS - started)) s"
+started=$SECONDS
 hal conformance --backend ib --profile transport --quick --limit 200
 conformance=$?
 echo "rxe: conformance took $((SECONDS - started)) s"
-[ "$own" = 0 ] && [ "$conformance" = 0 ]
+[ "$own" = 0 ] && [ "$groups" = 0 ] && [ "$conformance" = 0 ]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 
 from hal.interface.device import Memory
-from hal.interface.errors import NotSupported, StallTimeout, TransportError
+from hal.interface.errors import HalError, NotSupported, StallTimeout, TransportError
 from hal.interface.executor import Membership
 from hal.interface.transport import Connection, Registration, Transport
 from hal.plan.lower import walk
@@ -101,7 +101,10 @@ class Links:
             if link is not None:
                 link.detach()
         while self._connections:
-            self._connections.pop().close()
+            connection = self._connections.pop()
+            with contextlib.suppress(HalError):
+                connection.flush(_PATIENCE)  # not every transport does it on closing
+            connection.close()
         while self._registrations:
             self._registrations.pop().close()
 

@@ -13,6 +13,8 @@ from hal_ib.verbs import Address, Status
 class NativeRegion(verbs.Region):
     """Memory registered by the compiled module."""
 
+    native_door = True
+
     def __init__(self, region: _native.Region) -> None:
         self._region = region
         self.lkey = region.lkey
@@ -86,6 +88,10 @@ class NativeLink(verbs.Link):
     def reported(self) -> int:
         """Completions polled so far."""
         return self.native.reported
+
+    def door(self) -> verbs.Door:
+        """The native door."""
+        return _native.Door(self.native)
 
     def break_it(self) -> None:
         """Put the queue pairs for data into the error state."""

@@ -19,7 +19,12 @@ def hal_interface_version() -> str:
 @hookimpl
 def hal_describe() -> BackendInfo:
     """What this backend is."""
-    return BackendInfo("ib", "RDMA over InfiniBand or RoCE, through libibverbs", ("transport",), (Capability.GET,))
+    return BackendInfo(
+        "ib",
+        "RDMA over InfiniBand or RoCE, through libibverbs",
+        ("transport",),
+        (Capability.GET, Capability.NATIVE_POSTING),
+    )
 
 
 @hookimpl

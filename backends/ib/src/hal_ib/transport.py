@@ -44,15 +44,31 @@ class IbRegistration(Registration):
         self.lkey = region.lkey
         self.rkey = region.rkey
         self.closed = False
+        self._handle: int | None = None
 
     @property
     def key(self) -> bytes:
         """Address, size and remote key, as bytes."""
         return Key(self.rkey, self.address, self.nbytes).pack()
 
+    @property
+    def handle(self) -> int:
+        """See `Registration.handle`; `NotSupported` where pyverbs posts."""
+        if not self._region.native_door:
+            return super().handle
+        if self._handle is None:
+            from hal_ib import _native
+
+            self._handle = _native.add_local(self.address, self.nbytes, self.lkey)
+        return self._handle
+
     def close(self) -> None:
         """Close it; closing twice is allowed."""
         self.closed = True
+        if self._handle is not None:
+            from hal_ib import _native
+
+            _native.remove_local(self._handle)
         self._region.close()
         self._held.discard(self)
 
@@ -67,6 +83,7 @@ class IbConnection(Connection):
         self._atomic = atomic
         self._keys: dict[bytes, Key] = {}
         self._error: HalError | None = None
+        self._door = link.door()
 
     def put(self, key: bytes, remote_offset: int, local: Registration, offset: int, nbytes: int) -> None:
         """An RDMA WRITE, inline where it is small."""
@@ -100,8 +117,24 @@ class IbConnection(Connection):
         if status:
             raise self._failed(status, "flush")
 
+    def resolve(self, key: bytes) -> int:
+        """See `Connection.resolve`."""
+        self._usable()
+        target = Key.unpack(key)
+        return (
+            super().resolve(key)
+            if self._door is None
+            else self._door.resolve(target.address, target.nbytes, target.rkey)
+        )
+
+    def native(self) -> int:
+        """See `Connection.native`."""
+        return super().native() if self._door is None else self._door.address
+
     def close(self) -> None:
         """Close it; closing twice is allowed."""
+        if self._door is not None:
+            self._door.close()
         if self._error is None:
             self._error = TransportError("the connection is closed")
         self.link.close()
@@ -165,9 +198,13 @@ class IbTransport(Transport):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """GET, and ATOMIC_ADD where the device has atomics."""
+        """GET; ATOMIC_ADD where the device has atomics; NATIVE_POSTING where the compiled module posts."""
         found = {Capability.GET}
-        return frozenset(found | {Capability.ATOMIC_ADD} if self._adapter.atomic else found)
+        if self._adapter.atomic:
+            found.add(Capability.ATOMIC_ADD)
+        if self._settings.posting == "native":
+            found.add(Capability.NATIVE_POSTING)
+        return frozenset(found)
 
     def endpoint(self) -> bytes:
         """Fresh queue pairs, as bytes for the peer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import enum
 from collections.abc import Sequence
+from typing import Protocol
 
 import attrs
 
@@ -36,10 +37,26 @@ class Region(abc.ABC):
 
     lkey: int
     rkey: int
+    native_door = False
+    """Whether it can be named on the native door."""
 
     @abc.abstractmethod
     def close(self) -> None:
         """Withdraw it; closing twice is allowed."""
+
+
+class Door(Protocol):
+    """The table of functions by which native code posts (hal/native/transport.h)."""
+
+    @property
+    def address(self) -> int:
+        """Of the table."""
+
+    def resolve(self, address: int, nbytes: int, rkey: int) -> int:
+        """The number that stands for a peer's memory."""
+
+    def close(self) -> None:
+        """Let every function fail from now on."""
 
 
 class Link(abc.ABC):
@@ -87,6 +104,10 @@ class Link(abc.ABC):
     @abc.abstractmethod
     def reported(self) -> int:
         """How many completions the device has reported."""
+
+    def door(self) -> Door | None:
+        """The native door, where this implementation has one."""
+        return None
 
     @abc.abstractmethod
     def break_it(self) -> None:

@@ -1,0 +1,55 @@
+"""Collectives of ranks on several hosts over RDMA, and over RDMA and mapped memory; `make test-rxe` has a device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hal.interface.dtypes import DType
+from hal_collectives import Communicator
+from hal_ib.ports import ports
+
+from .cases import covering, matrix
+from .hosts import run_on_hosts
+from .test_hosts import check, reading
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not ports(), reason="this machine has no RDMA device; `make test-rxe` makes one"),
+]
+RDMA: dict[str, Any] = {"transports": "ib", "host__scratch_size": "1M", "timeout": 60.0}
+
+
+@pytest.mark.parametrize("hosts", ["ab", "aba"])
+def test_a_covering_sample(hosts: str) -> None:
+    cases = covering(matrix(dtypes=[DType.INT32, DType.FLOAT16], counts=[0, 1, 1000], memories=["plain"]), 1, 2)
+    check(hosts, cases, seed=6, **RDMA)
+
+
+def test_the_transports_of_a_pair_are_those_that_both_may_use() -> None:
+    settings = {**RDMA, "transports": ["ib,tcp", "ib,tcp", "tcp"]}
+    assert run_on_hosts("abc", lambda c: float(c.all_reduce(np.ones(1))[0]), **settings) == [3.0] * 3
+
+
+def test_messages_larger_than_scratch() -> None:
+    def body(comm: Communicator) -> None:
+        x = np.arange(300_000, dtype=np.int32) * (comm.rank + 1)
+        assert (comm.all_reduce(x) == np.arange(300_000, dtype=np.int32) * 3).all()
+
+    run_on_hosts("ab", body, **RDMA)
+
+
+def test_a_plan_that_reads_others_scratch() -> None:
+    def body(comm: Communicator) -> None:
+        x = np.arange(5000, dtype=np.int32) + comm.rank * 100_000
+        y = np.zeros(2 * x.size, np.int32)
+        call = comm.caller.group.load(reading(2), x.size, DType.INT32)
+        for _ in range(3):
+            y[:] = 0
+            call.run(x.ctypes.data, x.nbytes, y.ctypes.data, y.nbytes, 60)
+            assert (y[: x.size] == np.arange(x.size)).all()
+            assert (y[x.size :] == np.arange(x.size) + 100_000).all()
+
+    run_on_hosts("ab", body, **RDMA)
