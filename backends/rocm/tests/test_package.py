@@ -127,6 +127,31 @@ def test_opening_says_why(monkeypatch):
         binding.needed()
 
 
+def test_ranks_that_begin_together_load_the_library_once():
+    """hip-python's first call loads it, and reads freed memory where threads make that call at the same time."""
+    program = """
+import threading, time
+from hal_rocm import binding
+
+class Slow(binding.Binding):
+    name = "slow"
+    calls = 0
+    def call(self, name):
+        Slow.calls += 1
+        time.sleep(0.1)
+    structure = call
+
+binding.find = Slow
+together = threading.Barrier(4)
+threads = [threading.Thread(target=lambda: (together.wait(), binding.load())) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(Slow.calls)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "1\n"
+
+
 def test_the_state_of_an_error():
     driver = RocmDriver(Without())
     assert driver.status(HipError("hipMalloc", 2, "hipErrorOutOfMemory")) is Status.OUT_OF_MEMORY

@@ -83,14 +83,18 @@ def _transports(settings: config.Config) -> Transports:
 
 @contextlib.contextmanager
 def local(size: int, **overrides: Any) -> Iterator[list[Communicator]]:
-    """Communicators of `size` ranks in this process, each for a thread of its own. `overrides` as of `init`."""
+    """Communicators of `size` ranks in this process, each for a thread of its own. `overrides` as of `init`.
+
+    Where a rank cannot join, the others do not wait for it, and its error is raised here.
+    """
     if not 1 <= size <= 1024:
         raise UsageError(f"{size} ranks: 1 to 1024 are allowed in one process")
     values = {name.replace("__", "."): value for name, value in overrides.items()}
     settings = config.load(None, values)
     with StoreServer(size) as server, ThreadPoolExecutor(size, thread_name_prefix="hal-rank") as pool:
+        errors: list[BaseException] = []  # in the order of time: those behind the first may be its consequences
 
-        def make(rank: int) -> Communicator:
+        def join(rank: int) -> Communicator:
             store = Store.connect(server.address, rank=rank, secret=server.secret, timeout=settings.bootstrap.timeout)
             try:
                 return connect(store, settings, local_rank=rank)
@@ -98,8 +102,18 @@ def local(size: int, **overrides: Any) -> Iterator[list[Communicator]]:
                 store.close()
                 raise
 
-        comms = list(pool.map(make, range(size)))
+        def make(rank: int) -> Communicator | None:
+            try:
+                return join(rank)
+            except BaseException as error:
+                errors.append(error)
+                server.mark_ended(rank, f"it could not join: {error}")
+                return None
+
+        comms = [comm for comm in pool.map(make, range(size)) if comm is not None]
         try:
+            if errors:
+                raise errors[0]
             yield comms
         finally:
             for comm in comms:

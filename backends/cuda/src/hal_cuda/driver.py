@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hal.gpu.driver import CompileError, Driver, GpuProperties, Kind, Pointer, Status
+from hal.gpu.driver import CompileError, Driver, GpuProperties, Kind, Pointer, Status, once
 from hal.interface.errors import BackendUnavailable
 from hal_cuda import binding
 from hal_cuda.binding import Binding
@@ -269,7 +269,7 @@ class CudaDriver(Driver):
         self._driver.launchKernel(kernel, blocks, 1, 1, threads, 1, 1, 0, stream, arguments, 0)
 
 
-@functools.cache
+@once
 def cuda() -> CudaDriver:
     """The driver of this process; `BackendUnavailable` where CuPy cannot be used."""
     return CudaDriver(binding.needed())

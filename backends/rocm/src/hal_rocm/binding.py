@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import abc
 import ctypes
-import functools
 import importlib.util
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from hal.gpu.driver import once
 from hal.interface.errors import BackendUnavailable
 
 INSTALL = "pip install 'hal-rocm[hip-python]', or 'hal-rocm[pyhip]'"
@@ -137,7 +137,7 @@ def searched() -> str:
     return f"libamdhip64.so was looked for in {', '.join(places)} and where the system's loader looks"
 
 
-@functools.cache
+@once
 def load() -> Binding:
     """The binding, with HIP's library loaded; `BindingError` where that fails."""
     # Ranks that are threads wait for each other's kernels, so that no two may stand in one hardware queue. HIP reads

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hal.gpu.driver import Driver, GpuProperties, Kind, Pointer, Status
+from hal.gpu.driver import Driver, GpuProperties, Kind, Pointer, Status, once
 from hal.interface.errors import BackendUnavailable
 from hal_rocm import binding
 from hal_rocm.binding import Binding, HipError
@@ -291,7 +291,7 @@ class RocmDriver(Driver):
         self._hip("hipModuleLaunchKernel", kernel, blocks, 1, 1, threads, 1, 1, 0, stream, arguments, None)
 
 
-@functools.cache
+@once
 def rocm() -> RocmDriver:
     """The driver of this process; `BackendUnavailable` where no binding can be used."""
     return RocmDriver(binding.needed())

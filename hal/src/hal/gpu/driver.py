@@ -11,13 +11,34 @@ from __future__ import annotations
 import abc
 import contextlib
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from hal.interface.capability import Capability
 from hal.interface.errors import BackendUnavailable
+
+T = TypeVar("T")
+
+
+def once(function: Callable[[], T]) -> Callable[[], T]:
+    """Call it once in a process, though threads ask at the same time; it is called again where it raised.
+
+    Libraries of drivers are loaded so: ranks that are threads begin together, and bindings that load their library at
+    the first call do not guard that.
+    """
+    lock = threading.Lock()
+    kept = functools.cache(function)
+
+    @functools.wraps(function)
+    def call() -> T:
+        with lock:
+            return kept()
+
+    return call
 
 
 class Status(enum.Enum):
