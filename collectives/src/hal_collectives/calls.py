@@ -18,7 +18,7 @@ from hal.runtime.disagreement import NO_ROOT
 from hal.runtime.group import Group
 from hal_collectives.algorithms import Algorithm
 from hal_collectives.plan_files import PlanFile
-from hal_collectives.selection import SelectionTable, choose
+from hal_collectives.selection import SelectionTable, choose, hosts_table
 
 KEPT = 4096
 """Executables kept for each communicator; the one used longest ago goes first."""
@@ -32,7 +32,7 @@ class Calls:
     def __init__(self, group: Group, pins: Algorithms | None, table: SelectionTable | None = None) -> None:
         self._group = group
         self._pins = pins
-        self._table = table
+        self._table = hosts_table() if table is None and group.hosts > 1 else table
         self._kept: OrderedDict[Key, Executable] = OrderedDict()
 
     def get(

@@ -23,6 +23,7 @@ from hal_collectives.algorithms import Algorithm, algorithms, get
 from hal_collectives.plan_files import PlanFile, plan_file
 
 DEFAULT_TABLE = "selection.yaml"
+HOSTS_TABLE = "selection_hosts.yaml"
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,17 @@ class SelectionTable:
 @lru_cache(maxsize=1)
 def default_table() -> SelectionTable:
     """The table that comes with this package."""
-    content = (resources.files("hal_collectives") / DEFAULT_TABLE).read_bytes()
-    return SelectionTable.parse(content, DEFAULT_TABLE)
+    return _own_table(DEFAULT_TABLE)
+
+
+@lru_cache(maxsize=1)
+def hosts_table() -> SelectionTable:
+    """The table that comes with this package for groups on several hosts."""
+    return SelectionTable({**default_table().rules, **_own_table(HOSTS_TABLE).rules}, HOSTS_TABLE)
+
+
+def _own_table(name: str) -> SelectionTable:
+    return SelectionTable.parse((resources.files("hal_collectives") / name).read_bytes(), name)
 
 
 def table_in(path: str) -> SelectionTable:

@@ -14,7 +14,7 @@ from hal.plan.layout import Layout
 from hal.plan.lower import lower
 from hal_collectives.algorithms import algorithms, get
 from hal_collectives.algorithms.staging import SCRATCH_BUDGET
-from hal_collectives.selection import SelectionTable, choose
+from hal_collectives.selection import SelectionTable, choose, hosts_table
 
 COLLECTIVES = [c for c in Collective if c is not Collective.CUSTOM]
 BYTES = [0, 4, 4096, 4100, 16384, 16388, 65536, 1 << 20, 1 << 30]
@@ -118,3 +118,22 @@ def test_a_table_can_be_given() -> None:
 def test_a_table_with_a_mistake_is_refused(text: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         SelectionTable.parse(text.encode(), "t.yaml")
+
+
+@pytest.mark.parametrize("collective", COLLECTIVES, ids=lambda c: c.label)
+def test_the_table_for_several_hosts_covers_every_call(collective: Collective) -> None:
+    for size in sizes(collective):
+        for nbytes in BYTES:
+            for in_place in (False, True):
+                chosen = choose(collective, size, nbytes, mapped=False, in_place=in_place, table=hosts_table())
+                assert chosen.supports(size)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 8, 16])
+@pytest.mark.parametrize("name", ["all_reduce", "all_to_all"])
+def test_what_several_hosts_use_fits_in_the_least_scratch(name: str, size: int) -> None:
+    for nbytes in (256, 1024, 2048, 4096, 8192, 16384):
+        plan = choose(name, size, nbytes, mapped=False, table=hosts_table()).build(size)
+        count = nbytes // 4 // (size if name == "all_to_all" else 1)
+        if plan.name != "staged":  # which is for more
+            assert lower(plan, 0, Layout.uniform(plan, count, 4), DType.INT32).scratch_bytes <= 1 << 15

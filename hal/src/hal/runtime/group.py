@@ -92,6 +92,11 @@ class Group:
         if transports is not None:
             transports.release()
 
+    @property
+    def hosts(self) -> int:
+        """How many hosts its members are on."""
+        return 1 if self._hosts is None else len(set(self._hosts.hosts))
+
     def exchange(self, value: bytes) -> list[bytes]:
         """Give `value` to all members through the store; everybody's, in the order of the group."""
         key = f"{self.name}/{next(self._exchanges)}"
