@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,12 @@ BINDINGS = ["hip-python", "hip-python-7", "pyhip"]
 BOTH = ["hip-python", "pyhip"]
 
 
+def sampled(*chosen: tuple[str, int]) -> list[Any]:
+    """Every binding with every number of ranks; those not chosen are for the exhaustive tests."""
+    every = [(binding, size) for binding in BOTH for size in (2, 3, 4)]
+    return [pytest.param(*each, marks=() if each in chosen else pytest.mark.exhaustive) for each in every]
+
+
 @pytest.mark.parametrize("binding", BINDINGS)
 def test_a_stand_in_says_what_it_is(run, binding):
     said = run("-c", PROBE, binding=binding, DEVICES="2")
@@ -19,23 +26,21 @@ def test_a_stand_in_says_what_it_is(run, binding):
     assert binding.split("-")[0] in said
 
 
-@pytest.mark.parametrize("size", [2, 3, 4])
-@pytest.mark.parametrize("binding", BOTH)
+@pytest.mark.parametrize(("binding", "size"), sampled(("hip-python", 4), ("pyhip", 3)))
 def test_collectives_on_threads(run, binding, size):
     assert "wrong: none" in run("-m", "tests.rocm.ranks", "threads", str(size), "1", "0.3", binding=binding)
 
 
-@pytest.mark.parametrize("size", [2, 3, 4])
-@pytest.mark.parametrize("binding", BOTH)
+@pytest.mark.parametrize(("binding", "size"), sampled(("hip-python", 2), ("pyhip", 4)))
 def test_collectives_on_processes(run, binding, size):
     program = ("-m", "tests.rocm.ranks", "process", str(size), "1", "0.3")
     said = run("hal", "run", "-n", str(size), sys.executable, *program, binding=binding)
     assert said.count("wrong: none") == size
 
 
-def test_clauses_of_streams_and_semaphores(run):
-    profiles = ("--profile", "streams", "--profile", "semaphores")
-    said = run("hal", "conformance", "--backend", "rocm", "--quick", *profiles, timeout=110)
+@pytest.mark.parametrize("profile", ["streams", "semaphores"])
+def test_clauses_of(run, profile):
+    said = run("hal", "conformance", "--backend", "rocm", "--quick", "--profile", profile, timeout=110)
     assert "verdict: partial" in said  # for the profiles that were left out
 
 

@@ -5,8 +5,11 @@ Source of the sequences: "User Guide for AMDGPU Backend", sections Memory Model 
 
 from __future__ import annotations
 
+import fcntl
+import functools
+import json
 import re
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
 import pytest
 
@@ -97,9 +100,15 @@ RDNA4 = {
 SEQUENCES = {"gfx90a": MI200, "gfx942": MI300, "gfx950": MI300, "gfx1100": RDNA3, "gfx1201": RDNA4}
 
 
+Compiled = Callable[[str, str], dict[str, list[str]]]
+
+
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory) -> dict[tuple[str, str], dict[str, list[str]]]:
-    """The instructions of the executor kernel, of a kernel for each channel, and of one for each intrinsic."""
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """The instructions of the executor kernel, of a kernel for each channel, and of one for each intrinsic.
+
+    Each is compiled once in a run, whichever of its processes asks first.
+    """
     try:
         clang = standin.clang()
     except standin.Unavailable as why:
@@ -110,20 +119,28 @@ def compiled(tmp_path_factory) -> dict[tuple[str, str], dict[str, list[str]]]:
         "intrinsics": INTRINSICS,
     }
 
-    def make(what: str, target: str) -> dict[str, list[str]]:
-        image = compile_for(clang, sources[what], target, tmp_path_factory.mktemp(what))
-        return instructions(clang, image)
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if own.name.startswith("popen-") else own  # a folder of the run, in which workers have theirs
 
-    wanted = [(what, target) for target in TARGETS for what in sources]
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(wanted, pool.map(lambda given: make(*given), wanted), strict=True))
+    @functools.cache
+    def make(what: str, target: str) -> dict[str, list[str]]:
+        kept = shared / f"{what}-{target}.json"
+        with kept.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # whoever holds it is done when its compiler's time is over
+            if not kept.exists():
+                image = compile_for(clang, sources[what], target, tmp_path_factory.mktemp(what))
+                kept.write_text(json.dumps(instructions(clang, image)))
+        found: dict[str, list[str]] = json.loads(kept.read_text())
+        return found
+
+    return make
 
 
 @pytest.mark.parametrize("what", SEQUENCES["gfx90a"])
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_memory_model_of(compiled, target, what):
     """The instructions are there, each somewhere behind the one before."""
-    code = compiled["intrinsics", target][what]
+    code = compiled("intrinsics", target)[what]
     at = 0
     for pattern in SEQUENCES[target][what]:
         following = [number for number in range(at, len(code)) if re.search(pattern, code[number])]
@@ -134,7 +151,7 @@ def test_the_memory_model_of(compiled, target, what):
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_release_waits_for_the_write_back_of_what_others_stored(compiled, target):
     """Also in a kernel that has stored nothing itself: there clang 22 alone leaves the wait out."""
-    code = compiled["intrinsics", target]["release_others"]
+    code = compiled("intrinsics", target)["release_others"]
     at = next(number for number, line in enumerate(code) if re.search(SEQUENCES[target]["release"][-1], line))
     before = code[:at]
     for pattern in SEQUENCES[target]["release"][1:-1]:
@@ -145,7 +162,7 @@ def test_a_release_waits_for_the_write_back_of_what_others_stored(compiled, targ
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_is_flushed_where_no_order_is_asked_for(compiled, target):
-    code = compiled["intrinsics", target]["relaxed"]
+    code = compiled("intrinsics", target)["relaxed"]
     assert not [line for line in code if re.match(r"buffer_(inv|wb|gl)|global_(inv|wb)", line)]
 
 
@@ -153,7 +170,7 @@ def test_nothing_is_flushed_where_no_order_is_asked_for(compiled, target):
 @pytest.mark.parametrize("what", ["executor", "channels"])
 def test_kernels_compile(compiled, what, target):
     """With every order that the contract asks for, and data moved by 16 bytes."""
-    code = [line for lines in compiled[what, target].values() for line in lines]
+    code = [line for lines in compiled(what, target).values() for line in lines]
     acquire, release = SEQUENCES[target]["acquire"], SEQUENCES[target]["release"]
     for pattern in (acquire[0], acquire[2], release[1]):
         assert any(re.search(pattern, line) for line in code), pattern
@@ -163,6 +180,6 @@ def test_kernels_compile(compiled, what, target):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_half_precision_is_the_device_s_own(compiled, target):
-    code = [line for lines in compiled["executor", target].values() for line in lines]
+    code = [line for lines in compiled("executor", target).values() for line in lines]
     assert any("v_cvt_f32_f16" in line for line in code)
     assert any("v_cvt_f16_f32" in line for line in code)
