@@ -1,7 +1,9 @@
 // Runs an all_reduce of int32 on threads, for a sanitizer to watch: the native core without Python.
 //
-// Standard input: members, bytes of scratch, elements, launches, records kept (0: nothing is recorded); for each member:
+// Standard input: members, hosts over which they are dealt out (1: all memory is mapped; else sockets connect them), bytes
+// of scratch, elements, launches, records kept (0: nothing is recorded); for each member:
 // slots, blocks, and for each block the number of its words and the words (hal.plan.lower).
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +17,7 @@
 #include <vector>
 
 #include "lane.h"
+#include "tcp.h"
 
 // Plain kernels in place of those for each instruction set, whose object files a sanitizer does not see into.
 namespace hal::kernels {
@@ -44,6 +47,20 @@ uint8_t* zeros(size_t bytes) {
   return static_cast<uint8_t*>(memory);
 }
 
+// A member's memory, in one piece as links need it.
+struct Blocks {
+  int size;
+  uint64_t scratch;
+  uint64_t counters() const { return (sizeof(hal::Control) + 127) / 128 * 128; }
+  uint64_t departed() const { return counters() + sizeof(hal::Counter) * size * hal::kChannelSlots; }
+  uint64_t data() const { return (departed() + sizeof(hal::Departed) * size + 4095) / 4096 * 4096; }
+  uint64_t bytes() const { return data() + 2 * scratch; }
+  hal::Member member(uint8_t* at) const {
+    return {reinterpret_cast<hal::Control*>(at), reinterpret_cast<hal::Counter*>(at + counters()),
+            reinterpret_cast<hal::Departed*>(at + departed()), at + data(), nullptr, getpid()};
+  }
+};
+
 template <typename T>
 T read() {
   T value;
@@ -54,18 +71,44 @@ T read() {
 }  // namespace
 
 int main() {
-  auto size = read<int>();
+  auto size = read<int>(), hosts = read<int>();
   auto scratch = read<uint64_t>(), count = read<uint64_t>();
   auto launches = read<int>();
   auto records = read<uint64_t>();
   auto recorder = records > 0 ? std::make_shared<hal::Recorder>(records) : nullptr;  // one of all members
 
-  std::vector<hal::Member> members;
+  Blocks blocks_of{size, scratch};
+  std::vector<uint8_t*> own(size);
+  for (auto& block : own) block = zeros(blocks_of.bytes());
+  // what each member sees: views[m][k] is that of member m on member k
+  std::vector<std::vector<hal::Member>> views(size);
+  std::vector<std::unique_ptr<hal::TcpConnection>> connections;
   for (int m = 0; m < size; m++) {
-    members.push_back({reinterpret_cast<hal::Control*>(zeros(sizeof(hal::Control))),
-                       reinterpret_cast<hal::Counter*>(zeros(sizeof(hal::Counter) * size * hal::kChannelSlots)),
-                       reinterpret_cast<hal::Departed*>(zeros(sizeof(hal::Departed) * size)), zeros(2 * scratch),
-                       nullptr, getpid()});
+    for (int k = 0; k < size; k++) views[m].push_back(blocks_of.member(own[k]));
+  }
+  auto regions = std::make_shared<hal::Regions>();
+  for (int m = 0; m < size; m++) {
+    for (int k = m + 1; k < size; k++) {
+      if (m % hosts == k % hosts) continue;
+      int fds[2];
+      if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) != 0) std::abort();
+      uint8_t* mirrors[2] = {zeros(blocks_of.bytes()), zeros(blocks_of.bytes())};
+      uint64_t blocks[2], copies[2];
+      int ends[2] = {m, k};
+      for (int e = 0; e < 2; e++) {
+        blocks[e] = regions->add(reinterpret_cast<uint64_t>(own[ends[e]]), blocks_of.bytes());
+        copies[e] = regions->add(reinterpret_cast<uint64_t>(mirrors[e]), blocks_of.bytes());
+      }
+      for (int e = 0; e < 2; e++) {
+        connections.push_back(std::make_unique<hal::TcpConnection>(regions, fds[e]));
+        hal::Member& other = views[ends[e]][ends[1 - e]];
+        other = blocks_of.member(mirrors[e]);
+        other.link = std::make_shared<hal::Link>(
+            connections.back().get(),
+            hal::LinkEnds{reinterpret_cast<uint64_t>(own[ends[e]]), blocks[e], reinterpret_cast<uint64_t>(mirrors[e]),
+                          copies[e], blocks[1 - e], copies[1 - e]});
+      }
+    }
   }
   std::vector<std::unique_ptr<hal::Lane>> lanes;
   std::vector<std::unique_ptr<hal::Executable>> executables;
@@ -76,7 +119,7 @@ int main() {
       block.resize(read<size_t>());
       for (auto& word : block) word = read<int64_t>();
     }
-    lanes.push_back(std::make_unique<hal::Lane>(m, members, 0, scratch, 0xffffffff - 20, hal::LaneOptions{20, 5}));
+    lanes.push_back(std::make_unique<hal::Lane>(m, views[m], 0, scratch, 0xffffffff - 20, hal::LaneOptions{20, 5}));
     lanes[m]->recorder = recorder;
     std::vector<hal::Program> program;
     program.emplace_back(blocks, std::vector<int32_t>{}, kInt32, slots, false, false, m, size, scratch);
@@ -99,6 +142,12 @@ int main() {
     });
   }
   for (auto& thread : threads) thread.join();
+  for (auto& view : views) {
+    for (auto& member : view) {
+      if (member.link != nullptr) member.link->detach();
+    }
+  }
+  for (auto& connection : connections) connection->close();
   for (int m = 0; m < size; m++) {
     if (wrong[m] != 0) {
       std::printf("rank %d: %d wrong\n", m, wrong[m]);

@@ -16,7 +16,7 @@ from hal_collectives.algorithms import get
 
 NATIVE = Path(__file__).parents[1] / "native"
 HEADERS = Path(__file__).parents[3] / "hal" / "src"
-CORE = ("fence", "lane", "launch", "link", "program", "remote", "trace", "waiting")
+CORE = ("fence", "lane", "launch", "link", "program", "remote", "tcp", "tcp_receive", "trace", "waiting")
 SCRATCH = 1 << 21
 
 
@@ -44,13 +44,25 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["one_phase", "all_pairs_ll", "staged", "ring"])
+def test_all_reduce_between_hosts_has_no_data_race(program: Path, name: str) -> None:
+    """Two ranks on one host and one on another, over sockets."""
+    assert_no_data_race(program, name, 3, 0, hosts=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("size", "records"), [(2, 0), (3, 0), (4, 0), (3, 1000)])
 @pytest.mark.parametrize("name", ["one_phase", "two_phase", "all_pairs_ll", "staged", "ring", "recursive_doubling"])
 def test_all_reduce_has_no_data_race(program: Path, name: str, size: int, records: int) -> None:
     """Also where packet flags begin anew, which is after the first twenty launches; recorded and not."""
+    assert_no_data_race(program, name, size, records, hosts=1)
+
+
+def assert_no_data_race(program: Path, name: str, size: int, records: int, hosts: int) -> None:
     count, launches = 3000, 60
     plan = get("all_reduce", name).build(size)
-    words = [size, SCRATCH, count, launches, records]
+    words = [size, hosts, SCRATCH, count, launches, records]
     for rank in range(size):
         lowered = lower(plan, rank, Layout.uniform(plan, count, 4), DType.INT32)
         words += [lowered.channel_slots, len(lowered.blocks)]
