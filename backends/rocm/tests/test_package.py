@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from hal.gpu import apart
 from hal.gpu.driver import CompileError, Status
 from hal.interface.errors import BackendUnavailable
-from hal_rocm import binding, compiler, plugin, probe
+from hal_rocm import binding, plugin, probe
 from hal_rocm.binding import Binding, BindingError, HipError
 from hal_rocm.driver import NO_DEVICE, RocmDriver
 
@@ -163,9 +164,9 @@ def test_the_state_of_an_error():
 @pytest.mark.parametrize(("status", "kind"), [(3, CompileError), (-6, BackendUnavailable), (0, BackendUnavailable)])
 def test_how_a_compiler_ends(monkeypatch, status, kind):
     done = subprocess.CompletedProcess([], status, b"", b"what it says")
-    monkeypatch.setattr(compiler.subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(apart.subprocess, "run", lambda *_, **__: done)
     with pytest.raises(kind, match="what it says"):
-        compiler.compile_apart("", {}, ["--offload-arch=gfx942"])
+        apart.compile_apart("a_compiler", "hiprtc", "gfx942", "", {}, [])
 
 
 def test_it_describes_itself():

@@ -10,7 +10,6 @@ from hal.gpu.driver import CompileError, Driver, GpuProperties, Kind, Pointer, S
 from hal.interface.errors import BackendUnavailable
 from hal_cuda import binding
 from hal_cuda.binding import Binding
-from hal_cuda.plugin import CAPABILITIES
 
 _MOST_BLOCKS = 2**31 - 1
 _KINDS = {binding.HOST: Kind.HOST, binding.DEVICE: Kind.DEVICE, binding.MANAGED: Kind.MANAGED}
@@ -23,7 +22,6 @@ class CudaDriver(Driver):
     section = "cuda"
     label = "CUDA"
     intrinsics = Path(__file__).parent / "include" / "intrinsics.h"
-    capabilities = CAPABILITIES
     dlpack_type = 2  # kDLCUDA
     stream_protocol = "__cuda_stream__"
     stream_attributes = ("cuda_stream", "ptr")  # torch's, and CuPy's

@@ -7,12 +7,11 @@ import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hal.gpu.apart import compile_apart
 from hal.gpu.driver import Driver, GpuProperties, Kind, Pointer, Status, once
 from hal.interface.errors import BackendUnavailable
 from hal_rocm import binding
 from hal_rocm.binding import Binding, HipError
-from hal_rocm.compiler import compile_apart
-from hal_rocm.plugin import CAPABILITIES
 
 # Values of HIP's enumerations (hip_runtime_api.h), and the layout of its structures since ROCm 6.
 INVALID_VALUE, OUT_OF_MEMORY, NO_DEVICE, INVALID_HANDLE, NOT_READY = 1, 2, 100, 400, 600
@@ -39,7 +38,6 @@ class RocmDriver(Driver):
     section = "rocm"
     label = "HIP"
     intrinsics = Path(__file__).parent / "include" / "intrinsics.h"
-    capabilities = CAPABILITIES
     dlpack_type = 10  # kDLROCM
     stream_protocol = "__cuda_stream__"  # PyTorch and CuPy keep their names when they are built for ROCm
     stream_attributes = ("cuda_stream", "ptr")
@@ -268,7 +266,8 @@ class RocmDriver(Driver):
         """See `Driver.compile`. Options are hiprtc's, which are clang's."""
         target, _, clock = architecture.partition("@")
         flags = [f"--offload-arch={target}", "-std=c++17", "-ffp-contract=off"]
-        return compile_apart(source, headers, [*flags, f"-DHAL_WALL_CLOCK_KHZ={clock or USUAL_CLOCK}", *options])
+        flags += [f"-DHAL_WALL_CLOCK_KHZ={clock or USUAL_CLOCK}", *options]
+        return compile_apart("hal_rocm.compiler", "hiprtc", target, source, headers, flags)
 
     def module_load(self, image: bytes) -> int:
         """See `Driver.module_load`."""

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hal.interface.capability import Capability
+from hal.gpu.driver import CAPABILITIES
 from hal.interface.device import Device
 from hal.plugins import BackendInfo, Probe, hookimpl
 from hal_rocm.settings import RocmSettings
-
-CAPABILITIES = (
-    Capability.EXECUTOR,
-    Capability.COMPILE,
-    Capability.SWITCH_EMULATION,
-    Capability.ENQUEUE,
-    Capability.GRAPH_CAPTURE,
-)
 
 
 @hookimpl

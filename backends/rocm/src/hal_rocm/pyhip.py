@@ -8,8 +8,13 @@ from typing import Any
 
 from hal_rocm.binding import Binding, HipError
 
+
+class _IpcHandle(ctypes.Structure):
+    _fields_ = (("reserved", ctypes.c_char * 64),)
+
+
 _TYPES: dict[str, Any] = {"i": ctypes.c_int, "u": ctypes.c_uint, "z": ctypes.c_size_t, "q": ctypes.c_ulonglong,
-          "f": ctypes.c_float, "p": ctypes.c_void_p, "s": ctypes.c_char_p}  # fmt: skip
+          "f": ctypes.c_float, "p": ctypes.c_void_p, "s": ctypes.c_char_p, "h": _IpcHandle}  # fmt: skip
 NOT_SUPPORTED = 801
 PROTOTYPES = {
     "hipDeviceCanAccessPeer": ">i i i", "hipDeviceEnablePeerAccess": "i u", "hipDeviceGetAttribute": ">i i i",
@@ -17,6 +22,7 @@ PROTOTYPES = {
     "hipEventRecord": "p p", "hipExtMallocWithFlags": ">p z u", "hipGetDevice": ">i", "hipGetDeviceCount": ">i",
     "hipGraphDestroy": "p", "hipGraphExecDestroy": "p", "hipGraphInstantiateWithFlags": ">p p q",
     "hipGraphLaunch": "p p", "hipHostFree": "p", "hipHostMalloc": ">p z u", "hipIpcCloseMemHandle": "p",
+    "hipIpcOpenMemHandle": ">p h u",
     "hipMemcpyAsync": "p p z i p", "hipMemsetAsync": "p i z p", "hipModuleGetFunction": ">p p s",
     "hipModuleLaunchKernel": "p u u u u u u u p p p", "hipModuleLoadData": ">p s",
     "hipModuleOccupancyMaxActiveBlocksPerMultiprocessor": ">i p i z", "hipModuleUnload": "p",
@@ -26,10 +32,6 @@ PROTOTYPES = {
     "hipStreamWaitEvent": "p p u",
 }  # fmt: skip
 """The parameters of each call; `>` stands before its output."""
-
-
-class _IpcHandle(ctypes.Structure):
-    _fields_ = (("reserved", ctypes.c_char * 64),)
 
 
 class PyHip(Binding):
@@ -57,7 +59,7 @@ class PyHip(Binding):
     def call(self, name: str, *arguments: Any) -> Any:
         """See `Binding.call`."""
         if name == "hipIpcOpenMemHandle":
-            return self._open(*arguments)
+            arguments = (_IpcHandle.from_buffer_copy(arguments[0]), *arguments[1:])
         found = self._functions.get(name)
         if found is None:
             found = self._functions[name] = self._function(name)
@@ -68,15 +70,6 @@ class PyHip(Binding):
         value = kind()
         self._check(name, function(*arguments[:output], ctypes.byref(value), *arguments[output:]))
         return value.value or 0
-
-    def _open(self, handle: bytes, flags: int) -> int:
-        address = ctypes.c_void_p()
-        function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, _IpcHandle, ctypes.c_uint)(
-            ("hipIpcOpenMemHandle", self._library)
-        )
-        given = _IpcHandle.from_buffer_copy(handle)
-        self._check("hipIpcOpenMemHandle", function(ctypes.addressof(address), given, flags))
-        return address.value or 0
 
     def structure(self, name: str, nbytes: int, *arguments: Any) -> bytes:
         """See `Binding.structure`."""

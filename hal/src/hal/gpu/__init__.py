@@ -7,6 +7,7 @@ the `intrinsics.h` of its device code, and a plug-in that opens a `hal.gpu.devic
 |---|---|
 | `driver` | the calls that a maker's driver has to offer |
 | `device`, `segment`, `streams` | `hal.interface.device` on these calls |
+| `apart` | a run-time compiler in a process of its own |
 | `program` | device code to kernels: compiled at run time, kept on disk |
 | `executor`, `group`, `lane`, `report` | `hal.interface.executor`: one launch a collective, and the host around it |
 | `settings` | the settings that every such backend has |

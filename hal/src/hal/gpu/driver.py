@@ -92,6 +92,16 @@ class GpuProperties:
     """What else people may want to read."""
 
 
+CAPABILITIES = (
+    Capability.EXECUTOR,
+    Capability.COMPILE,
+    Capability.SWITCH_EMULATION,
+    Capability.ENQUEUE,
+    Capability.GRAPH_CAPTURE,
+)
+"""What `hal.gpu` makes of these calls."""
+
+
 class CompileError(Exception):
     """The compiler refuses the source; the message is its log."""
 
@@ -105,7 +115,7 @@ class Driver(abc.ABC):
     """What messages call the driver."""
     intrinsics: ClassVar[Path]
     """The vendor's `intrinsics.h` (docs/device.md)."""
-    capabilities: ClassVar[tuple[Capability, ...]]
+    capabilities: ClassVar[tuple[Capability, ...]] = CAPABILITIES
     """What devices of this driver can do beyond the required primitives."""
     dlpack_type: ClassVar[int]
     """What DLPack calls devices of this kind: a `DLDeviceType` of dlpack.h."""
