@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hal.channels import MemoryChannel, PacketChannel, Semaphore, SwitchChannel
 from hal.interface.dtypes import DType
 from hal.interface.errors import BackendUnavailable, NotSupported, UsageError
 from hal.plan.builder import PlanBuilder
@@ -188,3 +190,35 @@ def test_a_transport_that_does_not_exist() -> None:
 def test_the_first_transport_that_both_can_use_is_taken() -> None:
     """ib has no device here, or no native door: the next one is taken, and the result is right."""
     assert run_on_hosts("ab", lambda c: float(c.all_reduce(np.ones(1))[0]), transports=["ib,tcp", "tcp"]) == [2.0, 2.0]
+
+
+def test_channels_that_reach_buffers_of_other_hosts_are_refused() -> None:
+    """Those of one host work, and so do packets and semaphores; what is refused is refused before anything is done."""
+
+    def body(comm: Communicator) -> bytes:
+        group, device = comm.caller.group, comm.device
+        source, target = device.allocate(100), device.allocate(100)
+        device.fill(source.address, 10 + comm.rank, 100)
+        device.fill(target.address, 0, 100)
+        if comm.rank < 2:
+            near = MemoryChannel(group, 1 - comm.rank)
+            near.put(source) if comm.rank == 0 else near.accept(target)
+        if comm.rank > 0:
+            far = PacketChannel(group, 3 - comm.rank)
+            far.accept(target) if comm.rank == 2 else far.put(source)
+            signal = Semaphore(group, 3 - comm.rank)
+            signal.signal() if comm.rank == 1 else signal.wait()
+        for refused in (
+            lambda: MemoryChannel(group, 2 if comm.rank == 0 else 0).put(source),
+            lambda: SwitchChannel(group).store(source, target, root=0),
+        ):
+            if comm.rank != 1:
+                with pytest.raises(UsageError, match="on ranks that share a host"):
+                    refused()
+        comm.barrier()
+        got = ctypes.string_at(target.address, 100)
+        for memory in (source, target):
+            device.free(memory)
+        return got
+
+    assert run_on_hosts("aab", body) == [bytes(100), bytes([10]) * 100, bytes([11]) * 100]

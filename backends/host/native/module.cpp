@@ -221,6 +221,7 @@ NB_MODULE(_native, m) {
       .def("leave", &hal::Lane::leave)
       .def_prop_ro("unusable", [](const hal::Lane& lane) { return lane.unusable(); })
       .def("settled", &hal::Lane::settled)
+      .def_prop_ro("linked", [](const hal::Lane& lane) { return !lane.links.empty(); })
       .def("deserted", [](const hal::Lane& lane) { return !lane.running && lane.deserted(); })
       .def("failure",
            [](const hal::Lane& lane) {

@@ -45,6 +45,7 @@ class Lane:
     running: bool
     sleeps: int
     yields: int
+    linked: bool
     def __init__(
         self,
         rank: int,

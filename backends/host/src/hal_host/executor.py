@@ -169,7 +169,7 @@ class HostExecutor(Executor):
         home = self if self._parent is None else self._parent
         if home._group is not None and home._group.links is not None:
             home._group.reads_others |= reads_others(program.plan)
-            mapped = None  # no memory of other hosts is mapped
+            mapped = mapped if self._all_here() else None  # no memory of other hosts is mapped
         return HostExecutable(self.lane, self.ranks, self._parent, call, program, mapped, self._recorded)
 
     def fast_calls(self) -> FastCalls:
@@ -191,8 +191,14 @@ class HostExecutor(Executor):
                 self._pairs[key] = HostExecutor(lane, ranks, self._settings, parent=self, recording=self._recording)
             return self._pairs[key]
 
+    def _all_here(self) -> bool:
+        """Whether all members share a host."""
+        return not self.lane.linked
+
     def is_mapped(self, address: int, nbytes: int) -> bool:
         """See `Executor.is_mapped`."""
+        if not self._all_here():
+            return False
         arena = segment.own(self._settings.segment_size).arena
         return arena.base <= address and address + nbytes <= arena.base + arena.nbytes
 

@@ -76,6 +76,6 @@ def _check_mapped(executor: Executor, memory: Memory) -> None:
     if not executor.is_mapped(memory.address, memory.nbytes):
         raise UsageError(
             f"{memory.nbytes} bytes at {memory.address:#x} cannot be reached by other ranks: take memory of "
-            "`Device.allocate`",
+            "`Device.allocate`, on ranks that share a host",
             rank=executor.rank,
         )
