@@ -5,6 +5,8 @@ for _ in $(seq 100); do
   grep -q ffff:7f00:0001 /sys/class/infiniband/rxe0/ports/1/gids/1 && break
   sleep 0.1
 done
+# the host's /tmp stays in sight, since the command's folder may lie in it
+export TMPDIR=/run/tmp
 # pyverbs alone, not all of Debian's modules
 mkdir -p /run/python
 ln -s /usr/lib/python3/dist-packages/pyverbs /run/python/pyverbs

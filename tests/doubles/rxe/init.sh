@@ -13,7 +13,7 @@ $B mount -t overlay -o lowerdir=/packages:/lower,upperdir=/overlay/upper,workdir
 for folder in proc sys dev; do $B mount --move "/$folder" "/new/$folder"; done
 $B mkdir -p /new/dev/shm /new/dev/pts
 $B mount -t tmpfs tmpfs /new/dev/shm && $B mount -t devpts devpts /new/dev/pts
-$B mount -t tmpfs tmpfs /new/run && $B mount -t tmpfs tmpfs /new/tmp && $B mkdir /new/run/rxe
+$B mount -t tmpfs tmpfs /new/run && $B mkdir /new/run/rxe /new/run/tmp
 share rw exchange /new/run/rxe
 $B chroot /new /bin/bash /run/rxe/guest.sh </new/dev/null
 echo "$?" >/new/run/rxe/status
