@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ..lines import count
+from .lines import count
 
 ROOT = Path(__file__).parents[2]
 MOST = 600

@@ -1,4 +1,4 @@
-"""Lines of code of files, without blank lines, comments and docstrings: `python tests/lines.py FILE …`."""
+"""Lines of code of files, without blank lines, comments and docstrings: `python tests/rocm/lines.py FILE …`."""
 
 from __future__ import annotations
 
