@@ -7,6 +7,7 @@ take turns in rounds, and the medians count.
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -48,8 +49,8 @@ def main() -> None:
         for op in ReduceOp:
             if _is_defined(dtype, op):
                 count = NBYTES // dtype.itemsize
-                calls[dtype, op] = lambda d=dtype, o=op, n=count: _native.reduce(  # type: ignore[misc]
-                    d, o, 2, [first, second], [target], n, False
+                calls[dtype, op] = functools.partial(
+                    _native.reduce, dtype, op, 2, [first, second], [target], count, False
                 )
     times: dict[tuple[DType, ReduceOp] | None, list[float]] = {key: [] for key in calls}
     for turn in range(ROUNDS + 1):

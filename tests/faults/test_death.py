@@ -15,8 +15,8 @@ SOON = 3.0
 """Seconds. The aim is less than one; a busy machine may take its time."""
 
 
-def assert_others_notice(size: int, kind: str, victim: int, delay: float = 0.05) -> None:
-    with Job(size, "repeat", kind=kind) as job:
+def assert_others_notice(size: int, kind: str, victim: int, delay: float = 0.05, hosts: str | None = None) -> None:
+    with Job(size, "repeat", hosts, kind=kind) as job:
         job.expect("ready")
         time.sleep(delay)
         killed = job.ranks[victim].kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 
 import pytest
 
@@ -11,31 +10,12 @@ from hal_ib.ports import ports
 
 from .calls import KINDS
 from .ranks import Job
-
-SOON = 3.0
-"""Seconds. The aim is less than one; a busy machine may take its time."""
-
-
-def assert_death_is_noticed(hosts: str, kind: str, victim: int) -> None:
-    with Job(len(hosts), "repeat", hosts, kind=kind) as job:
-        job.expect("ready")
-        time.sleep(0.05)
-        killed = job.ranks[victim].kill()
-        others = [r for r in range(len(hosts)) if r != victim]
-        errors = job.expect("error", others)
-        job.expect("over", others)
-        for rank in others:
-            later = job.ranks[rank].events[2]
-            assert (later["event"], later["kind"]) == ("error", "PeerFailure")
-    for error in errors:
-        assert (error["kind"], error["peer"]) == ("PeerFailure", victim), error
-        assert f"rank {victim} has died" in error["text"]
-        assert error["at"] - killed < SOON
+from .test_death import SOON, assert_others_notice
 
 
 @pytest.mark.parametrize(("hosts", "kind", "victim"), [("ab", "one_phase", 1), ("aab", "ring", 0)])
 def test_a_killed_rank(hosts: str, kind: str, victim: int) -> None:
-    assert_death_is_noticed(hosts, kind, victim)
+    assert_others_notice(len(hosts), kind, victim, hosts=hosts)
 
 
 @pytest.mark.exhaustive
@@ -43,7 +23,7 @@ def test_a_killed_rank(hosts: str, kind: str, victim: int) -> None:
 @pytest.mark.parametrize("hosts", ["aab", "abb", "abc"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_rank_in_every_kind_of_call(hosts: str, kind: str, victim: int) -> None:
-    assert_death_is_noticed(hosts, kind, victim)
+    assert_others_notice(len(hosts), kind, victim, hosts=hosts)
 
 
 @pytest.mark.parametrize("kind", ["one_phase"])

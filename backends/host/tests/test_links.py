@@ -121,7 +121,7 @@ def linked(make: Callable[[Connection], Door]) -> Iterator[tuple[list[_native.La
         doors = [make(line) for line in lines]
 
         def register(rank: int, place: int) -> Any:
-            return ends[rank].register(Memory(arenas[rank].base + place, part, None))  # type: ignore[arg-type]
+            return ends[rank].register(Memory(arenas[rank].base + place, part, None))
 
         blocks, mirrors = ([register(rank, place) for rank in range(2)] for place in (0, part))
         lanes = []

@@ -35,7 +35,7 @@ def _connected(settings: TcpSettings = HERE) -> Iterator[tuple[list[TcpTransport
 
 
 def _ordinary(array: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> Memory:
-    return Memory(int(array.ctypes.data), array.nbytes, None)  # type: ignore[arg-type]
+    return Memory(int(array.ctypes.data), array.nbytes, None)
 
 
 @pytest.mark.slow

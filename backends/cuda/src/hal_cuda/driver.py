@@ -78,7 +78,7 @@ class CudaDriver(Driver):
 
     def current(self) -> int:
         """See `Driver.current`."""
-        return self._runtime.getDevice()  # type: ignore[no-any-return]
+        return int(self._runtime.getDevice())
 
     def make_current(self, index: int) -> None:
         """See `Driver.make_current`."""

@@ -79,7 +79,7 @@ class Links:
             )
 
     def _register(self, transport: Transport, address: int, nbytes: int) -> Registration:
-        registration = transport.register(Memory(address, nbytes, None))  # type: ignore[arg-type]  # ordinary memory
+        registration = transport.register(Memory(address, nbytes, None))
         self._registrations.append(registration)
         return registration
 

@@ -34,7 +34,7 @@ def hal_settings() -> type:
 def hal_probe() -> Probe:
     """Whether the native part loads; the network interfaces."""
     try:
-        from hal_host import _native  # noqa: F401
+        from hal_host import _native  # noqa: F401 -- whether it loads is what is asked
         from hal_host.addresses import interfaces
     except ImportError as error:
         remedy = "install hal-host again: pip install --force-reinstall hal-host"

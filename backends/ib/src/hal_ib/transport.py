@@ -219,7 +219,7 @@ class IbTransport(Transport):
             self._waiting[packed] = endpoint, link
         return packed
 
-    def connect(self, own: bytes, peer: bytes, timeout: float) -> Connection:
+    def connect(self, own: bytes, peer: bytes, timeout: float) -> IbConnection:
         """Bring both sides' queue pairs together."""
         self._open()
         other = Endpoint.unpack(peer)
@@ -254,7 +254,7 @@ class IbTransport(Transport):
     def register(self, memory: Memory) -> Registration:
         """Register memory that the processor reaches; `NotSupported` for other memory."""
         self._open()
-        device: Any = memory.device
+        device = memory.device
         if memory.nbytes <= 0:
             raise UsageError(f"{memory.nbytes} bytes cannot be registered")
         if device is not None and Capability.HOST_MAPPED not in device.capabilities:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -36,9 +36,7 @@ class End:
     def __init__(self, chosen: IbSettings, nbytes: int) -> None:
         self.transport = IbTransport(choose(ports(), chosen), chosen)
         self.memory = (ctypes.c_uint8 * max(nbytes, 8))()
-        self.registration = self.transport.register(
-            Memory(ctypes.addressof(self.memory), len(self.memory), None)  # type: ignore[arg-type]
-        )
+        self.registration = self.transport.register(Memory(ctypes.addressof(self.memory), len(self.memory), None))
         self.connection: IbConnection
 
     @property
@@ -57,18 +55,9 @@ class End:
 
 def connect(a: IbTransport, b: IbTransport) -> tuple[IbConnection, IbConnection]:
     ends = a.endpoint(), b.endpoint()
-    made: list[Any] = [None]
-
-    def other() -> None:
-        made[0] = b.connect(ends[1], ends[0], TIMEOUT)
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    try:
-        first = a.connect(ends[0], ends[1], TIMEOUT)
-    finally:
-        thread.join()
-    return first, made[0]  # type: ignore[return-value]
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(b.connect, ends[1], ends[0], TIMEOUT)
+        return a.connect(ends[0], ends[1], TIMEOUT), other.result()
 
 
 @contextlib.contextmanager

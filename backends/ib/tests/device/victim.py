@@ -15,7 +15,7 @@ from hal_ib.transport import IbTransport
 chosen = IbSettings(posting=sys.argv[1])
 transport = IbTransport(choose(ports(), chosen), chosen)
 memory = (ctypes.c_uint8 * 4096)()
-registration = transport.register(Memory(ctypes.addressof(memory), 4096, None))  # type: ignore[arg-type]
+registration = transport.register(Memory(ctypes.addressof(memory), 4096, None))
 peer = bytes.fromhex(sys.stdin.readline())
 own = transport.endpoint()
 print(own.hex(), registration.key.hex(), sep="\n", flush=True)

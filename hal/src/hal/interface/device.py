@@ -37,11 +37,14 @@ class DeviceProperties:
 
 @dataclass(frozen=True)
 class Memory:
-    """A range of memory: `address` on the device, `nbytes`. Owned by whoever allocated or imported it, until freed."""
+    """A range of memory: `address` on the device, `nbytes`. Owned by whoever allocated or imported it, until freed.
+
+    `device` is None for ordinary memory of this process, which transports register.
+    """
 
     address: int
     nbytes: int
-    device: Device = field(repr=False)
+    device: Device | None = field(repr=False)
 
 
 class Event(abc.ABC):
