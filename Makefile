@@ -27,7 +27,7 @@ NATIVE := $(shell find backends/*/native -type f)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-exhaustive test-rxe test-gpu bench-gpu check format docs conformance mutants bench bench-host bench-simulator bench-verifier clean
+.PHONY: help setup demo test test-slow test-exhaustive test-rxe test-gpu bench-gpu bench-ib check format docs conformance mutants bench bench-host bench-simulator bench-verifier clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -83,6 +83,9 @@ test-gpu:  ## conformance and collectives on the GPU that is there, with GPU_PYT
 
 bench-gpu:  ## speed on the GPU that is there; writes docs/results/
 	@$(GPU_PYTHON) -m benchmarks.gpu bench $(ARGS)
+
+bench-ib: setup  ## RDMA beside perftest, TCP beside a socket and gloo; ARGS="..." adds arguments
+	@$(RUN)/python -m benchmarks.ib $(ARGS)
 
 bench-verifier: setup  ## what it costs to prove plans right; ARGS="..." adds arguments
 	@$(RUN)/python -m benchmarks.verifier $(ARGS)

@@ -29,6 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.doubles.rxe", description=__doc__)
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds for boot and command (default: 300)")
     parser.add_argument("--machine", action="store_true", help="in the virtual machine, also where a device is here")
+    parser.add_argument("--processors", type=int, default=1, help="of the virtual machine (default: 1)")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     given = parser.parse_args()
     if not given.command:
@@ -37,7 +38,7 @@ def main() -> int:
         print("rxe: this machine has an RDMA device, and the command runs here", file=sys.stderr)
         return subprocess.run(given.command, timeout=given.timeout, check=False).returncode
     try:
-        done = machine.run(given.command, timeout=given.timeout)
+        done = machine.run(given.command, timeout=given.timeout, processors=given.processors)
     except debian.Unavailable as error:
         print(f"rxe: the virtual machine cannot be had: {error}", file=sys.stderr)
         return UNAVAILABLE

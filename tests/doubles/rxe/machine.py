@@ -35,7 +35,7 @@ class Done:
     wall: float
 
 
-def run(command: Sequence[str], *, timeout: float, megabytes: int = 2048) -> Done:
+def run(command: Sequence[str], *, timeout: float, megabytes: int = 2048, processors: int = 1) -> Done:
     """Run a command in a fresh machine, in this working directory; what it prints comes out here.
 
     It sees this machine's files, read-only, with the packages on top; writes go to memory and are gone afterwards.
@@ -49,7 +49,7 @@ def run(command: Sequence[str], *, timeout: float, megabytes: int = 2048) -> Don
         began = time.monotonic()
         # in a session of its own: Ctrl-C reaches this process, which then ends the machine
         machine = subprocess.Popen(
-            _qemu(found, parts, Path(exchange), megabytes),
+            _qemu(found, parts, Path(exchange), megabytes, processors),
             env=os.environ | {"LD_LIBRARY_PATH": found.programs.library_path},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -106,15 +106,15 @@ def _script(command: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _qemu(found: packages.Packages, parts: Path, exchange: Path, megabytes: int) -> list[str]:
+def _qemu(found: packages.Packages, parts: Path, exchange: Path, megabytes: int, processors: int) -> list[str]:
     root = found.programs.root
     share = "local,path={},mount_tag={},security_model=none,multidevs=remap"
     command = [str(root / "usr/bin/qemu-system-x86_64"), "-L", str(root / "usr/share/qemu")]
     command += ["-L", str(root / "usr/share/seabios"), "-nodefaults", "-no-user-config", "-no-reboot"]
     command += ["-display", "none", "-serial", "stdio", "-machine", "q35", "-m", str(megabytes)]
-    # software emulation: /dev/kvm may be there and not work, as in many containers; one processor, since emulating
-    # two takes the guest twice as long
-    command += ["-accel", "tcg", "-cpu", "max,la57=off", "-smp", "1"]
+    # software emulation: /dev/kvm may be there and not work, as in many containers; tests use one processor, since
+    # emulating two takes the guest twice as long
+    command += ["-accel", "tcg", "-cpu", "max,la57=off", "-smp", str(processors)]
     command += ["-kernel", str(parts / "kernel"), "-initrd", str(parts / "initrd"), "-append", _QUIET]
     command += ["-virtfs", f"{share.format('/', 'host')},readonly=on"]
     command += ["-virtfs", f"{share.format(root, 'packages')},readonly=on"]
