@@ -133,6 +133,11 @@ def test_a_plan_that_reads_others_scratch(hosts: str) -> None:
     run_on_hosts(hosts, body)
 
 
+@pytest.mark.parametrize(("hosts", "ranks"), [("aabb", 2), ("abab", None), ("aab", None), ("aba", None), ("aa", 2)])
+def test_hosts_are_nodes_where_they_are_alike(hosts: str, ranks: int | None) -> None:
+    assert run_on_hosts(hosts, lambda comm: comm.caller.group.ranks_per_host) == [ranks] * len(hosts)
+
+
 def left() -> tuple[int, int, int]:
     """Descriptors, threads, and bytes of shared memory of this process."""
     assert segment._segment is not None

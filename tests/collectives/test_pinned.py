@@ -33,8 +33,6 @@ from .oracle import Job
 Array = NDArray[Any]
 
 PINNABLE = [a for a in provide() if a.collective not in ("barrier", "send_recv")]
-REORDERING = {"ring", "binomial_tree", "recursive_doubling", "halving_doubling", "hierarchical"}
-"""All others reduce in the order of the ranks, and are judged by their bits."""
 FEW_RANKS = [3, 4]
 SCRATCH = "64M"
 SOME_DTYPES = {DType.UINT64, DType.FLOAT8_E4M3, DType.FLOAT32}
@@ -73,7 +71,7 @@ def _contributions(job: Job, rank: int) -> Sequence[Array]:
 
 
 def check(algorithm: Algorithm, sizes: list[int], cases: list[Case], seed: int) -> None:
-    reorders = algorithm.name in REORDERING
+    reorders = not algorithm.in_order
     judge = bounded if reorders else bitwise
     for size in filter(algorithm.supports, sizes):
         jobs = Jobs(cases, size, seed + size, special=not reorders)

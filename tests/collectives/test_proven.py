@@ -7,32 +7,41 @@ from hal.plan.verify import verify
 from hal_collectives.algorithms.registry import PROVEN_SIZES, provide
 
 EVERYDAY = range(1, 9)
+MANY = PROVEN_SIZES - set(EVERYDAY)
 
 
 def prove(algorithm, size, roots):
     for root in roots if Collective.of(algorithm.collective).rooted else [None]:
-        plan = algorithm.builder(size) if root is None else algorithm.builder(size, root)
+        plan = algorithm.build(size, root)
         for variable in {False, algorithm.variable}:
             report = verify(plan, variable=variable)
             assert report.ok, str(report)
 
 
 def cases(sizes):
+    found = [(algorithm, size) for algorithm in provide() for size in sorted(sizes) if algorithm.supports(size)]
+    return [pytest.param(*case, id=f"{case[0].collective}-{case[0].name}-{case[1]}") for case in found]
+
+
+def by_node(sizes):
+    """Those that treat nodes apart, for every size of a node that a group of several hosts may have."""
     return [
-        pytest.param(algorithm, size, id=f"{algorithm.collective}-{algorithm.name}-{size}")
+        pytest.param(algorithm.in_nodes(inside), size, id=f"{algorithm.collective}-{algorithm.name}-{size}-by-{inside}")
         for algorithm in provide()
+        if algorithm.by_node
         for size in sorted(sizes)
-        if algorithm.supports(size)
+        for inside in range(2, size)
+        if size % inside == 0
     ]
 
 
-@pytest.mark.parametrize(("algorithm", "size"), cases(EVERYDAY))
+@pytest.mark.parametrize(("algorithm", "size"), cases(EVERYDAY) + by_node(EVERYDAY))
 def test_algorithms_are_proven(algorithm, size):
     prove(algorithm, size, range(size))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("algorithm", "size"), cases(PROVEN_SIZES - set(EVERYDAY)))
+@pytest.mark.parametrize(("algorithm", "size"), cases(MANY) + by_node(MANY))
 def test_algorithms_on_many_ranks_are_proven(algorithm, size):
     # beyond 16 ranks a root at each end and one between
     prove(algorithm, size, range(size) if size <= 16 else (0, size // 2 - 1, size - 1))

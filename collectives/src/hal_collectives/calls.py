@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
@@ -106,8 +107,17 @@ class Calls:
         layout: Callable[[Plan], Layout] | None,
     ) -> Executable:
         size = executor.size
-        plain = choose(collective, size, nbytes, mapped=False, pins=self._pins, table=self._table)
-        mapped = choose(collective, size, nbytes, mapped=True, pins=self._pins, table=self._table)
+        select = functools.partial(
+            choose,
+            collective,
+            size,
+            nbytes,
+            pins=self._pins,
+            table=self._table,
+            ranks_per_host=self._group.ranks_per_host,
+            any_order=not dtype.is_float,
+        )
+        plain, mapped = select(mapped=False), select(mapped=True)
         for chosen in (plain, mapped):
             if isinstance(chosen, PlanFile):
                 chosen.check_op(op)

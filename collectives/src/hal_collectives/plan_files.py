@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from hal.config import Config
@@ -19,7 +19,7 @@ from hal_collectives.algorithms import Algorithm
 class PlanFile(Algorithm):
     """A plan that was read from a file. It serves the ranks, the root and the sizes that it was made for."""
 
-    found: Imported
+    found: Imported = field(kw_only=True)
 
     def fits(self, nbytes: int) -> bool:
         """Whether it is made for messages of so many bytes."""

@@ -33,6 +33,8 @@ class SelectionTable:
     rules: Mapping[str, Sequence[AlgorithmRule]]
     label: str
     """What messages call the table: its file name."""
+    keeps_order: bool = False
+    """Whether algorithms that reduce in another order than that of the ranks are passed over where that shows."""
 
     @classmethod
     def parse(cls, content: bytes, label: str) -> SelectionTable:
@@ -70,7 +72,8 @@ def default_table() -> SelectionTable:
 @lru_cache(maxsize=1)
 def hosts_table() -> SelectionTable:
     """The table that comes with this package for groups on several hosts."""
-    return SelectionTable({**default_table().rules, **_own_table(HOSTS_TABLE).rules}, HOSTS_TABLE)
+    rules = {**default_table().rules, **_own_table(HOSTS_TABLE).rules}
+    return SelectionTable(rules, HOSTS_TABLE, keeps_order=True)
 
 
 def _own_table(name: str) -> SelectionTable:
@@ -95,11 +98,16 @@ def choose(
     in_place: bool = False,
     pins: Algorithms | None = None,
     table: SelectionTable | None = None,
+    ranks_per_host: int | None = None,
+    any_order: bool = False,
 ) -> Algorithm:
     """The algorithm for a call of `nbytes` bytes on `size` ranks.
 
     `mapped` says that the buffers of every rank are registered memory, `in_place` that output and input share memory
-    on any rank. A variable-count form is chosen by the rules and pins of its uniform collective.
+    on any rank. A variable-count form is chosen by the rules and pins of its uniform collective. `ranks_per_host` is
+    how many ranks each host has, None where these differ or do not follow each other; a table's algorithms that treat
+    hosts as nodes are for more than one. `any_order` says that the call gives the same bits in whatever order it
+    reduces.
 
     A rule of `pins` that fits comes first; one of a plan file fits the sizes alone that the file is made for. It is
     passed over where its algorithm cannot serve these buffers: it reaches others' buffers and these are not mapped, it
@@ -116,6 +124,8 @@ def choose(
             and (algorithm.variable or asked is asked.uniform)
         )
 
+    ranks_per_host = ranks_per_host or size
+    several = 1 < ranks_per_host < size  # hosts of several ranks
     for rule in getattr(pins, uniform, None) or ():
         if rule.fits(nbytes, size):
             pinned = get(uniform, rule.name) if rule.plan is None else plan_file(uniform, rule.plan)
@@ -124,13 +134,19 @@ def choose(
             if not pinned.supports(size):
                 raise UsageError(f"pinned for {uniform}: {pinned.name!r} serves {pinned.ranks}, not {size}")
             if allowed(pinned):
-                return pinned
+                return pinned.in_nodes(ranks_per_host) if pinned.by_node and several else pinned
             break
     table = table or default_table()
     for rule in table.rules.get(uniform, ()):
         candidate = get(uniform, rule.name)
-        if rule.fits(nbytes, size) and candidate.supports(size) and allowed(candidate):
+        if not (rule.fits(nbytes, size) and candidate.supports(size) and allowed(candidate)):
+            continue
+        if table.keeps_order and not (candidate.in_order or any_order):
+            continue
+        if not candidate.by_node:
             return candidate
+        if several:
+            return candidate.in_nodes(ranks_per_host)
     kind = "mapped" if mapped else "plain"
     raise UsageError(
         f"{table.label} has no algorithm for {asked.label} of {nbytes} bytes on {size} ranks with {kind} buffers"

@@ -81,7 +81,14 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
 
 
 def test_variable_forms_have_the_algorithms_that_serve_them() -> None:
-    assert [a.name for a in algorithms("all_gather_v")] == ["publish", "direct_mapped", "staged", "ring"]
+    assert [a.name for a in algorithms("all_gather_v")] == [
+        "publish",
+        "direct_mapped",
+        "staged",
+        "hierarchical_staged",
+        "pushed",
+        "ring",
+    ]
     with pytest.raises(UsageError, match="unknown algorithm of all_to_all_v 'all_pairs_ll'"):
         get("all_to_all_v", "all_pairs_ll")
 

@@ -12,7 +12,7 @@ from hal.interface.errors import ConfigError, UsageError
 from hal.plan.collective import Collective
 from hal.plan.layout import Layout
 from hal.plan.lower import lower
-from hal_collectives.algorithms import algorithms, get
+from hal_collectives.algorithms import Algorithm, algorithms, get
 from hal_collectives.algorithms.staging import SCRATCH_BUDGET
 from hal_collectives.selection import SelectionTable, choose, hosts_table
 
@@ -130,10 +130,45 @@ def test_the_table_for_several_hosts_covers_every_call(collective: Collective) -
 
 
 @pytest.mark.parametrize("size", [2, 3, 4, 5, 8, 16])
-@pytest.mark.parametrize("name", ["all_reduce", "all_to_all"])
-def test_what_several_hosts_use_fits_in_the_least_scratch(name: str, size: int) -> None:
-    for nbytes in (256, 1024, 2048, 4096, 8192, 16384):
-        plan = choose(name, size, nbytes, mapped=False, table=hosts_table()).build(size)
-        count = nbytes // 4 // (size if name == "all_to_all" else 1)
-        if plan.name != "staged":  # which is for more
-            assert lower(plan, 0, Layout.uniform(plan, count, 4), DType.INT32).scratch_bytes <= 1 << 15
+@pytest.mark.parametrize("name", ["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "gather"])
+def test_what_several_hosts_use_for_short_messages_fits_in_the_least_scratch(name: str, size: int) -> None:
+    for nbytes in (256, 1024, 2048, 4096, 8192, 15 << 10):
+        root = 0 if Collective.of(name).rooted else None
+        plan = choose(name, size, nbytes, mapped=False, table=hosts_table(), ranks_per_host=2).build(size, root)
+        count = nbytes // 4 // (1 if name in ("all_reduce", "broadcast") else size)
+        assert lower(plan, 0, Layout.uniform(plan, count, 4), DType.INT32).scratch_bytes <= 1 << 15
+
+
+HIERARCHICAL = ["all_reduce", "all_gather", "reduce_scatter"]
+
+
+def between_hosts(collective: str, size: int, **how: Any) -> Algorithm:
+    return choose(collective, size, 1 << 20, mapped=False, table=hosts_table(), **how)
+
+
+@pytest.mark.parametrize("collective", HIERARCHICAL)
+def test_hosts_of_several_ranks_are_nodes(collective: str) -> None:
+    chosen = between_hosts(collective, 8, ranks_per_host=4, any_order=True)
+    assert (chosen.name, chosen.ranks_per_node) == ("hierarchical_staged", 4)
+    assert chosen.build(8) == chosen.builder(8, ranks_per_node=4)
+    for alone in (None, 1, 8):  # unlike hosts, one rank on each, one host
+        assert between_hosts(collective, 8, ranks_per_host=alone, any_order=True).name in ("pushed_staged", "ring")
+
+
+def test_between_hosts_floating_point_numbers_are_summed_in_the_order_of_the_ranks() -> None:
+    for collective in ("all_reduce", "reduce_scatter", "reduce"):
+        assert between_hosts(collective, 8, ranks_per_host=4).in_order
+        assert between_hosts(collective, 8, ranks_per_host=4).name == "pushed_staged"
+    assert between_hosts("all_gather", 8, ranks_per_host=4).name == "hierarchical_staged"
+    # who names another table, or pins, has decided
+    table = SelectionTable.parse(b"all_reduce: hierarchical_staged\n", "mine.yaml")
+    assert choose("all_reduce", 8, 8, mapped=False, table=table, ranks_per_host=4).ranks_per_node == 4
+
+
+def test_a_pinned_algorithm_has_the_hosts_as_nodes_where_they_are_alike() -> None:
+    pins = pinned(all_reduce="hierarchical")
+    assert between_hosts("all_reduce", 12, pins=pins, ranks_per_host=6).ranks_per_node == 6
+    for alone in (None, 1, 12):
+        assert between_hosts("all_reduce", 12, pins=pins, ranks_per_host=alone).ranks_per_node is None
+    with pytest.raises(UsageError, match="'ring' of all_reduce makes no difference between nodes"):
+        get("all_reduce", "ring").in_nodes(2)

@@ -1,7 +1,8 @@
 """Algorithms: functions that build plans for the collectives, and the register by which they are found.
 
 One module a collective holds the algorithms in which all ranks deal with each other at once; `ring`, `tree`,
-`doubling` and `hierarchical` hold those of that shape. Importing this package registers all of them.
+`doubling`, the `hierarchical` and the `pushed` ones hold those of that shape. Importing this package registers all of
+them.
 """
 
 from hal_collectives.algorithms import (
@@ -13,6 +14,9 @@ from hal_collectives.algorithms import (
     doubling,
     gather,
     hierarchical,
+    hierarchical_staged,
+    pushed,
+    pushed_rooted,
     reduce,
     reduce_scatter,
     ring,
@@ -35,7 +39,10 @@ __all__ = [
     "gather",
     "get",
     "hierarchical",
+    "hierarchical_staged",
     "provide",
+    "pushed",
+    "pushed_rooted",
     "reduce",
     "reduce_scatter",
     "ring",

@@ -51,6 +51,7 @@ def be_guest(guest: RankBuilder, host: RankBuilder, chunks: int) -> None:
     "all_reduce",
     name="recursive_doubling",
     description="log2(n) exchanges of the whole message; scratch of as many messages",
+    in_order=False,
 )
 def recursive_doubling(size: int) -> Plan:
     """The fewest steps in which two ranks at a time exchange; the whole message each time."""
@@ -92,6 +93,7 @@ def _in_order(rank: RankBuilder, partner: RankBuilder, own: Chunks, received: Ch
     "all_reduce",
     name="halving_doubling",
     description="reduce-scatter by recursive halving, all-gather by recursive doubling; scratch of three messages",
+    in_order=False,
 )
 def halving_doubling(size: int) -> Plan:
     """Twice the steps of `recursive_doubling`, but less than twice the message sent in all."""

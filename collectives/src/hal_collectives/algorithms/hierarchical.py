@@ -22,19 +22,27 @@ def usual_node(size: int) -> int:
     return next(n for n in range(math.isqrt(size), 0, -1) if size % n == 0)
 
 
+def shape(size: int, ranks_per_node: int | None) -> tuple[int, int]:
+    """Ranks of a node, by default those of `usual_node`, and nodes; `UsageError` where they do not divide `size`."""
+    inside = usual_node(size) if ranks_per_node is None else ranks_per_node
+    if inside < 1 or size % inside:
+        raise UsageError(f"{size} ranks are not nodes of {inside} ranks each: allowed are the divisors of {size}")
+    return inside, size // inside
+
+
 @algorithm(
     "all_reduce",
     name="hierarchical",
     description="reduce-scatter inside nodes, all_reduce between them, all-gather inside; scratch of two messages",
+    in_order=False,
+    by_node=True,
 )
 def all_reduce(size: int, ranks_per_node: int | None = None) -> Plan:
     """Four synchronisations, each in a node or between the ranks of the same place in all nodes.
 
     `ranks_per_node` is by default that of `usual_node`. `UsageError` where it does not divide `size`.
     """
-    inside = usual_node(size) if ranks_per_node is None else ranks_per_node
-    if inside < 1 or size % inside:
-        raise UsageError(f"{size} ranks are not nodes of {inside} ranks each: allowed are the divisors of {size}")
+    inside, _ = shape(size, ranks_per_node)
     p = PlanBuilder("all_reduce", name="hierarchical", ranks=size, split=size)
     for rank in p.ranks:
         node, place = divmod(rank.id, inside)

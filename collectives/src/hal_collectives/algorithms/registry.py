@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from hal.interface.errors import UsageError, unknown_name
@@ -17,7 +17,7 @@ from hal.plan.model import Plan
 from hal.plan.verify import trust
 
 Builder = Callable[..., Plan]
-"""Builds the plan for `(size)` ranks, or for `(size, root)` where the collective has a root."""
+"""Builds the plan for `(size)` ranks, or for `(size, root)` where the collective has a root; see `by_node`."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,12 @@ class Algorithm:
     """The rank counts it claims, in words."""
     claims: Callable[[int], bool]
     builder: Builder
+    in_order: bool = True
+    """Whether it reduces in the order of the ranks, from left to right; True where nothing is reduced."""
+    by_node: bool = False
+    """Whether it treats ranks of one node otherwise than those of others; its builder then takes `ranks_per_node`."""
+    ranks_per_node: int | None = None
+    """With `by_node` how many ranks a node has; None leaves that to the builder."""
 
     def supports(self, size: int) -> bool:
         """Whether it serves a group of `size` ranks."""
@@ -57,6 +63,12 @@ class Algorithm:
         elif root is not None:
             raise UsageError(f"{what} has no root, but root {root} was given")
         return _built(self, size, root)
+
+    def in_nodes(self, ranks: int) -> Algorithm:
+        """With `by_node` the same for nodes of so many ranks each; `UsageError` otherwise."""
+        if not self.by_node:
+            raise UsageError(f"algorithm {self.name!r} of {self.collective} makes no difference between nodes")
+        return replace(self, ranks_per_node=ranks)
 
     def sizes(self, size: int) -> str:
         """The sizes of a message on `size` ranks for which the default table chooses it, in words; "" for none.
@@ -108,7 +120,8 @@ def _size_text(nbytes: int) -> str:
 
 @cache
 def _built(algorithm: Algorithm, size: int, root: int | None) -> Plan:
-    plan = algorithm.builder(size) if root is None else algorithm.builder(size, root)
+    where = {} if algorithm.ranks_per_node is None else {"ranks_per_node": algorithm.ranks_per_node}
+    plan = algorithm.builder(size, **where) if root is None else algorithm.builder(size, root, **where)
     built_in = algorithm.builder.__module__.startswith(f"{__package__}.")
     return trust(plan, variable=algorithm.variable) if built_in and size in PROVEN_SIZES else plan
 
@@ -126,6 +139,8 @@ def algorithm(
     in_place: bool = True,
     ranks: str = "any number of ranks",
     claims: Callable[[int], bool] = lambda size: True,
+    in_order: bool = True,
+    by_node: bool = False,
 ) -> Callable[[Builder], Builder]:
     """Register the decorated function as an algorithm; see `Algorithm` for what the arguments say.
 
@@ -137,7 +152,8 @@ def algorithm(
         known = _REGISTER.setdefault(label, {})
         if name in known:
             raise UsageError(f"{label} has an algorithm {name!r} already")
-        known[name] = Algorithm(label, name, description, mapped, variable, in_place, ranks, claims, builder)
+        traits = (mapped, variable, in_place, ranks, claims, builder, in_order, by_node)
+        known[name] = Algorithm(label, name, description, *traits)
         return builder
 
     return register

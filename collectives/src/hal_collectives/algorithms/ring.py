@@ -29,6 +29,7 @@ def neighbours(rank: RankBuilder) -> tuple[RankBuilder, RankBuilder]:
     "all_reduce",
     name="ring",
     description="partial sums go round the ring, then the results: the least traffic per link, 2(n-1) steps",
+    in_order=False,
 )
 def all_reduce(size: int) -> Plan:
     """The sum of slice c starts at rank c and ends at the rank before it."""
@@ -96,6 +97,7 @@ def all_gather(size: int) -> Plan:
     name="ring",
     description="partial sums go round the ring to their owners: the least traffic per link, n-1 steps",
     variable=True,
+    in_order=False,
 )
 def reduce_scatter(size: int) -> Plan:
     """The sum of block c starts at the rank after c and ends at c."""

@@ -63,6 +63,7 @@ def send_down(block: BlockBuilder, node: Node) -> None:
     "all_reduce",
     name="binomial_tree",
     description="sums go up a binomial tree to rank 0, the result down again; scratch of log2(n) messages",
+    in_order=False,
 )
 def all_reduce(size: int) -> Plan:
     """Twice log2(n) steps of the whole message."""
@@ -96,6 +97,7 @@ def broadcast(size: int, root: int) -> Plan:
     "reduce",
     name="binomial_tree",
     description="sums go up a binomial tree to the root; scratch of log2(n) messages",
+    in_order=False,
 )
 def reduce(size: int, root: int) -> Plan:
     """log2(n) steps of the whole message."""

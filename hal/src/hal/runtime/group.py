@@ -97,6 +97,11 @@ class Group:
         """How many hosts its members are on."""
         return 1 if self._hosts is None else len(set(self._hosts.hosts))
 
+    @property
+    def ranks_per_host(self) -> int | None:
+        """How many members each host has, where those of a host follow each other and all have as many; else None."""
+        return self.size if self._hosts is None else self._hosts.ranks_per_host
+
     def exchange(self, value: bytes) -> list[bytes]:
         """Give `value` to all members through the store; everybody's, in the order of the group."""
         key = f"{self.name}/{next(self._exchanges)}"

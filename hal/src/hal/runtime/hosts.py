@@ -6,6 +6,7 @@ rank's configuration lists and that both of them may and can use.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
@@ -101,6 +102,12 @@ class Hosts:
             return Hosts(tuple(self.hosts[m] for m in members))
         columns = (self.hosts, self.usable, self.refused)
         return Hosts(*(tuple(column[m] for m in members) for column in columns))  # type: ignore[arg-type]
+
+    @property
+    def ranks_per_host(self) -> int | None:
+        """How many members each host has, where those of a host follow each other and all have as many; else None."""
+        runs = [len(list(members)) for _, members in itertools.groupby(self.hosts)]
+        return runs[0] if len(set(runs)) == 1 and len(runs) == len(set(self.hosts)) else None
 
     def remote(self, rank: int, other: int) -> bool:
         """Whether two members share no host."""
