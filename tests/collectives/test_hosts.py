@@ -25,6 +25,7 @@ from hal_host import segment
 from .calling import Jobs, run_all, shown
 from .cases import MOVING, REDUCING, Case, covering, matrix
 from .hosts import LAYOUTS, on_hosts, run_on_hosts
+from .plans import ports
 from .test_processes import launch
 
 MEMORIES = ["plain", "registered", "mixed"]
@@ -136,6 +137,27 @@ def test_a_plan_that_reads_others_scratch(hosts: str) -> None:
 @pytest.mark.parametrize(("hosts", "ranks"), [("aabb", 2), ("abab", None), ("aab", None), ("aba", None), ("aa", 2)])
 def test_hosts_are_nodes_where_they_are_alike(hosts: str, ranks: int | None) -> None:
     assert run_on_hosts(hosts, lambda comm: comm.caller.group.ranks_per_host) == [ranks] * len(hosts)
+
+
+def check_ports(hosts: str, **settings: object) -> None:
+    """A plan that posts through port channels, with signals of the posts' own and with others, gives what it must."""
+    size, count = len(hosts), 5000
+    inputs = np.random.default_rng(size).integers(-1000, 1000, (size, size, count)).astype(np.int32)
+
+    def body(comm: Communicator) -> None:
+        call = comm.caller.group.load(ports(size), count, DType.INT32)
+        x, y = inputs[comm.rank].reshape(-1).copy(), np.zeros(count, np.int32)
+        for _ in range(5):
+            y[:] = 0
+            call.run(x.ctypes.data, x.nbytes, y.ctypes.data, y.nbytes, 60)
+            assert (y == inputs[:, comm.rank].sum(axis=0)).all()
+
+    run_on_hosts(hosts, body, **settings)
+
+
+@pytest.mark.parametrize("hosts", ["ab", "aba"])
+def test_port_channels(hosts: str) -> None:
+    check_ports(hosts)
 
 
 def left() -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from hal_ib.ports import ports
 
 from .cases import covering, matrix
 from .hosts import run_on_hosts
-from .test_hosts import check, reading
+from .test_hosts import check, check_ports, reading
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,12 +33,20 @@ def test_the_transports_of_a_pair_are_those_that_both_may_use() -> None:
     assert run_on_hosts("abc", lambda c: float(c.all_reduce(np.ones(1))[0]), **settings) == [3.0] * 3
 
 
-def test_messages_larger_than_scratch() -> None:
-    def body(comm: Communicator) -> None:
-        x = np.arange(300_000, dtype=np.int32) * (comm.rank + 1)
-        assert (comm.all_reduce(x) == np.arange(300_000, dtype=np.int32) * 3).all()
+@pytest.mark.parametrize("queues", [1, 2])
+def test_messages_larger_than_scratch(queues: int) -> None:
+    """With several queues large puts are spread over them."""
 
-    run_on_hosts("ab", body, **RDMA)
+    def body(comm: Communicator) -> None:
+        for _ in range(2):
+            x = np.arange(300_000, dtype=np.int32) * (comm.rank + 1)
+            assert (comm.all_reduce(x) == np.arange(300_000, dtype=np.int32) * 3).all()
+
+    run_on_hosts("ab", body, **RDMA, ib__queues=queues, ib__stripe_size="16K")
+
+
+def test_port_channels() -> None:
+    check_ports("ab", **RDMA)
 
 
 def test_a_plan_that_reads_others_scratch() -> None:
