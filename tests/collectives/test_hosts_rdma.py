@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not ports(), reason="this machine has no RDMA device; `make test-rxe` makes one"),
 ]
+SHARES = 8
 RDMA: dict[str, Any] = {"transports": "ib", "host__scratch_size": "1M", "timeout": 60.0}
 
 
@@ -28,9 +30,22 @@ def test_a_covering_sample(hosts: str) -> None:
     check(hosts, cases, seed=6, **RDMA)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("share", range(SHARES))
+@pytest.mark.parametrize("hosts", ["ab", "aab"])
+def test_the_whole_matrix(hosts: str, share: int) -> None:
+    """In shares of some minutes; plain memory, since between hosts memory of any kind goes through scratch."""
+    cases = list(matrix(memories=["plain"]))
+    random.Random(5).shuffle(cases)
+    check(hosts, cases[share::SHARES], share, **RDMA | {"host__scratch_size": "4M"})
+
+
 def test_the_transports_of_a_pair_are_those_that_both_may_use() -> None:
-    settings = {**RDMA, "transports": ["ib,tcp", "ib,tcp", "tcp"]}
-    assert run_on_hosts("abc", lambda c: float(c.all_reduce(np.ones(1))[0]), **settings) == [3.0] * 3
+    """Mapped memory, ib and tcp in one group."""
+    settings = {**RDMA, "transports": ["ib,tcp", "ib,tcp", "ib,tcp", "tcp"]}
+    assert run_on_hosts("aabc", lambda c: float(c.all_reduce(np.ones(1))[0]), **settings) == [4.0] * 4
+    check("aabc", covering(matrix(dtypes=[DType.INT32], counts=[1, 1000], memories=["plain"]), 2, 2), 7, **settings)
 
 
 @pytest.mark.parametrize("queues", [1, 2])

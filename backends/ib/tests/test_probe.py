@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import importlib.util
 import resource
 import subprocess
 import sys
@@ -58,6 +59,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", load)
     monkeypatch.setattr(importlib, "import_module", load)
     monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limit))
+    monkeypatch.setattr(probing, "_locks_without_limit", lambda: False)
     monkeypatch.setattr(probing, "ports", lambda: ports(made.root))
     made.limit = limit
     return made
@@ -88,6 +90,14 @@ def test_no_libibverbs(machine):
     assert "apt install libibverbs1" in problem.remedy
 
 
+def test_no_compiled_module(machine, monkeypatch):
+    machine.port(gids=GOOD)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    problem = only(machine.probe())
+    assert "compiled module of hal-ib is missing" in problem.what
+    assert "pip install --force-reinstall hal-ib" in problem.remedy
+
+
 def test_no_device(machine):
     problem = only(machine.probe())
     assert problem.what == "there is no RDMA device"
@@ -115,6 +125,22 @@ def test_locked_memory_is_limited(machine):
     problem = only(machine.probe(), available=True)
     assert "locked memory is 8192 KiB" in problem.what
     assert "ulimit -l" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "users", "exempt"),
+    [
+        ("000001ffffffffff", "0 0 4294967295", True),
+        ("0000000000004000", "0 0 4294967295", True),
+        ("00000000a80425fb", "0 0 4294967295", False),  # as in a container
+        ("000001ffffffffff", "0 1000 1", False),  # in a user namespace, where it does not count
+    ],
+)
+def test_who_may_lock_without_limit(tmp_path, capabilities, users, exempt):
+    (tmp_path / "status").write_text(f"Name:\tpython\nCapEff:\t{capabilities}\nSeccomp:\t0\n")
+    (tmp_path / "uid_map").write_text(f"         {users}\n")
+    assert probing._locks_without_limit(tmp_path) is exempt
+    assert not probing._locks_without_limit(tmp_path / "absent")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import re
 import resource
+from pathlib import Path
 
 from hal.interface.errors import BackendUnavailable
 from hal.plugins import Probe, Problem
@@ -16,6 +17,8 @@ from hal_ib.settings import IbSettings
 
 LEAST_LOCKED = 64 << 20
 """Bytes of locked memory below which registrations of usual sizes fail."""
+_IPC_LOCK = 14
+"""CAP_IPC_LOCK of linux/capability.h."""
 _INSTALL = "install rdma-core's libraries (Debian: apt install libibverbs1 ibverbs-providers)"
 _INSTALL_PYVERBS = (
     "install the pyverbs of the same rdma-core as libibverbs (Debian: apt install python3-pyverbs, for the system's"
@@ -73,13 +76,23 @@ def _choice(listed: list[Port]) -> Choice | Problem:
 
 def _locked() -> Problem | None:
     limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    if limit == resource.RLIM_INFINITY or limit >= LEAST_LOCKED:
+    if limit == resource.RLIM_INFINITY or limit >= LEAST_LOCKED or _locks_without_limit():
         return None
     return Problem(
         f"the limit on locked memory is {limit >> 10} KiB: registering more fails",
         "raise it (ulimit -l unlimited; memlock in /etc/security/limits.conf; LimitMEMLOCK= of a service;"
         " docker run --ulimit memlock=-1)",
     )
+
+
+def _locks_without_limit(proc: Path = Path("/proc/self")) -> bool:
+    """Whether the kernel lets this process lock more than its limit: it has CAP_IPC_LOCK, in no user namespace."""
+    try:
+        effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", (proc / "status").read_text(), re.MULTILINE)
+        everybody = (proc / "uid_map").read_text().split() == ["0", "0", "4294967295"]
+    except OSError:
+        return False
+    return effective is not None and bool(int(effective[1], 16) >> _IPC_LOCK & 1) and everybody
 
 
 def _pyverbs() -> Problem | None:
