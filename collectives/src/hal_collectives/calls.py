@@ -88,7 +88,10 @@ class Calls:
             self._kept.move_to_end(key)
             return found
         executor, item = self._group.executor, DType.INT64.itemsize
-        algorithm = choose(Collective.ALL_GATHER, executor.size, executor.size * width * item, mapped=False)
+        table = hosts_table() if self._group.hosts > 1 else None
+        algorithm = choose(
+            Collective.ALL_GATHER, executor.size, executor.size * width * item, mapped=False, table=table
+        )
         plan = algorithm.build(executor.size)
         program = lower(plan, executor.rank, Layout.uniform(plan, width, item), DType.INT64)
         call = Call(collective, dtype, op, NO_ROOT if root is None else root, 0, _identity(algorithm))
