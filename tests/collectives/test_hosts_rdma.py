@@ -22,6 +22,8 @@ pytestmark = [
 ]
 SHARES = 8
 RDMA: dict[str, Any] = {"transports": "ib", "host__scratch_size": "1M", "timeout": 60.0}
+MIXED = {**RDMA, "transports": ["ib,tcp", "ib,tcp", "ib,tcp", "tcp"]}
+"""On the hosts aabc: ranks 0 and 1 share memory, both reach rank 2 by ib, and all reach rank 3 by TCP."""
 
 
 @pytest.mark.parametrize("hosts", ["ab", "aba"])
@@ -42,10 +44,12 @@ def test_the_whole_matrix(hosts: str, share: int) -> None:
 
 
 def test_the_transports_of_a_pair_are_those_that_both_may_use() -> None:
-    """Mapped memory, ib and tcp in one group."""
-    settings = {**RDMA, "transports": ["ib,tcp", "ib,tcp", "ib,tcp", "tcp"]}
-    assert run_on_hosts("aabc", lambda c: float(c.all_reduce(np.ones(1))[0]), **settings) == [4.0] * 4
-    check("aabc", covering(matrix(dtypes=[DType.INT32], counts=[1, 1000], memories=["plain"]), 2, 2), 7, **settings)
+    assert run_on_hosts("aabc", lambda c: float(c.all_reduce(np.ones(1))[0]), **MIXED) == [4.0] * 4
+
+
+@pytest.mark.exhaustive
+def test_a_covering_sample_over_mapped_memory_ib_and_tcp() -> None:
+    check("aabc", covering(matrix(dtypes=[DType.INT32], counts=[1, 1000], memories=["plain"]), 2, 2), 7, **MIXED)
 
 
 @pytest.mark.parametrize("queues", [1, 2])

@@ -183,7 +183,7 @@ def test_a_peer_that_has_gone_is_noticed_while_nothing_is_under_way() -> None:
 
 
 def test_a_full_queue_says_so_at_once() -> None:
-    with door(queue_depth=4, ack_timeout="10s") as (through, _, b):
+    with door(queue_depth=4, ack_timeout="2s") as (through, _, b):
         b.connection.close()
         said = [through.table.put(through.at, through.remote, 0, through.local, 0, 100) for _ in range(6)]
         assert said[:4] == [0] * 4

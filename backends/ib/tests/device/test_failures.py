@@ -70,7 +70,7 @@ def test_a_connection_that_the_peer_has_closed(posting):
 
 @both
 def test_a_flush_has_a_deadline(posting):
-    with pair(settings(posting, ack_timeout="10s")) as (a, b):
+    with pair(settings(posting, ack_timeout="2s")) as (a, b):
         b.connection.close()
         a.connection.put(b.key, 0, a.registration, 0, 100)
         began = time.monotonic()
@@ -83,7 +83,7 @@ def test_a_flush_has_a_deadline(posting):
 
 @both
 def test_a_full_queue_has_a_deadline(posting):
-    chosen = settings(posting, ack_timeout="10s", queue_depth=4, post_timeout="200ms")
+    chosen = settings(posting, ack_timeout="2s", queue_depth=4, post_timeout="200ms")
     with pair(chosen) as (a, b):
         b.connection.close()
         for _ in range(4):
