@@ -65,10 +65,11 @@ def _rdma(found: Mapping[str, Any]) -> str:
     where, emulated = "this machine", ""
     if about["virtual"]:
         where = "the virtual machine of `make test-rxe`"
-        emulated = " QEMU emulates its processors: all takes tens of times as long as on real ones."
+        emulated = "\nQEMU emulates its processors: all takes tens of times as long as on real ones."
     pyverbs = "" if found["no_pyverbs"] is None else f"\npyverbs: not run, {found['no_pyverbs']}\n"
     return f"""In {where}, {about["processors"]} processors, on
-{about["device"]}.{emulated} Two processes, a reliable connection, memory of the processor. HAL posts through the
+{about["device"]}.{emulated}
+Two processes, a reliable connection, memory of the processor. HAL posts through the
 [native door](../transports.md#the-native-door), called by a loop in C as executors call it, unless said otherwise;
 perftest's programs run with their defaults.
 
@@ -76,7 +77,8 @@ Posting a put, until the call returns, in microseconds, with the quartiles; 128 
 Puts of 8 bytes are inline. With a device in software each post is a system call, in which packets may be sent too.
 {pyverbs}
 {_posting(found["posting"])}
-Latency of a put, which is half a round trip between two processes that poll their memory, in microseconds:
+Latency of a put, which is half a round trip between two processes that poll their memory, in microseconds. Where it is
+some milliseconds, it is the time slices of processors that have more to do than they can:
 
 {_compared(found["latency"], times=True)}
 Bandwidth of puts in a row, until the last one is complete, in MB/s (10⁶ bytes a second):
