@@ -1,9 +1,10 @@
-"""What ranks on the ROCm backend do, as a program: `python -m tests.rocm.ranks WHAT …`."""
+"""What ranks on the ROCm backend do, as a program: `python -m tests.rocm.ranks WHAT SIZE SEED SHARE [COLLECTIVE …]`."""
 
 from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -19,10 +20,10 @@ FEW = {DType.INT32: {ReduceOp.SUM, ReduceOp.MAX}, DType.BFLOAT16: {ReduceOp.SUM}
 """Types and operations that need few kernels."""
 
 
-def cases(size: int, seed: int, share: float) -> list[Case]:
-    """Cases of every collective, for few types where `share` is below 1 and then so many of them."""
+def cases(size: int, seed: int, share: float, collectives: Sequence[str] = ()) -> list[Case]:
+    """Cases of these collectives or of every one, for few types where `share` is below 1 and then so many of them."""
     # new outputs, and the counts that the `_v` forms exchange, are memory of the host, which devices do not reach
-    collectives = [name for name in (*REDUCING, *MOVING) if not name.endswith("_v")]
+    collectives = collectives or [name for name in (*REDUCING, *MOVING) if not name.endswith("_v")]
     found = [case for case in matrix(collectives, memories=["registered"]) if case.place != "new"]
     if share < 1:
         found = [case for case in found if case.op in FEW.get(case.dtype, ())]
@@ -67,9 +68,9 @@ class OwnJobs(Jobs):
         return super().take(number)
 
 
-def main(what: str, size: int, seed: int, share: float) -> None:
+def main(what: str, size: int, seed: int, share: float, collectives: Sequence[str]) -> None:
     """Run a share of the matrix on ranks that are threads, or as one of them."""
-    chosen = cases(size, seed, share)
+    chosen = cases(size, seed, share, collectives)
     if what == "threads":
         problems = shown(run_local(size, run_here, Jobs(chosen, size, seed), timeout=60))
     else:
@@ -79,4 +80,4 @@ def main(what: str, size: int, seed: int, share: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), sys.argv[5:])

@@ -122,15 +122,22 @@ def _build(compiler: str, sources: list[Path], root: Path) -> None:
 def environment(cache: Path, name: str = "hip-python", **settings: str) -> dict[str, str]:
     """The environment of a process that finds a binding, and the stand-in for its library.
 
-    `settings` become HIP_STANDIN_ variables: DEVICES, ARCH, FAULTS, NO_PEERS, LEVEL.
+    `settings` become HIP_STANDIN_ variables: DEVICES, ARCH, FAULTS, NO_PEERS, LEVEL, MODE. With MODE="instructions"
+    hiprtc compiles by clang for the GPU that ARCH names, and its machine code is interpreted; else kernels are compiled
+    from their source for this machine.
     """
     rocm = library(cache)
+    kernels = cache / "kernels"
+    if settings.get("MODE") == "instructions":
+        tools = clang()
+        settings |= {"LLVM": str(tools.folder), "LLVM_LIBRARIES": tools.environment["LD_LIBRARY_PATH"]}
+        kernels = cache / "kernels-instructions"  # for the same architecture, but not the same code
     return {
         **{key: value for key, value in os.environ.items() if not key.startswith(("HAL_", "HIP_"))},
         "ROCM_PATH": str(rocm),
         "LD_LIBRARY_PATH": str(rocm / "lib"),
         "PYTHONPATH": str(binding(name)),
         "HIP_STANDIN_SOURCES": str(SOURCES),
-        "XDG_CACHE_HOME": str(cache / "kernels"),
+        "XDG_CACHE_HOME": str(kernels),
         **{f"HIP_STANDIN_{key}": value for key, value in settings.items()},
     }

@@ -28,6 +28,10 @@ std::string architecture() {
   static std::string name = setting("ARCH", "gfx942");
   return name;
 }
+bool instructions() {
+  static bool is = setting("MODE", "source") == "instructions";
+  return is;
+}
 long fault(const char* name) {
   static const std::string all = "," + setting("FAULTS", "");
   size_t at = all.find("," + std::string(name) + "=");
@@ -72,7 +76,8 @@ static std::string full_architecture() {
 }
 static int wavefront() { return architecture().rfind("gfx9", 0) == 0 ? 64 : 32; }
 static void name_of(int device, char* name, size_t room) {
-  std::snprintf(name, room, "stand-in %d for an AMD GPU (tests, on CPUs)", device);
+  std::snprintf(name, room, "stand-in %d for an AMD GPU (tests, on CPUs%s)", device,
+                instructions() ? ", its instructions interpreted" : "");
 }
 static void uuid_of(int device, char* uuid) {
   std::memcpy(uuid, "HIPstandin  ", 12);

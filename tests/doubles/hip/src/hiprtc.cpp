@@ -1,20 +1,12 @@
-// hiprtc, by the C++ compiler of this machine.
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdlib>
+// hiprtc: by the C++ compiler of this machine, or in instruction mode by clang for the GPU that is asked for.
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <regex>
-#include <sstream>
 #include <vector>
 
+#include "command.h"
 #include "standin.h"
-
-extern char** environ;
 
 namespace standin {
 
@@ -25,29 +17,7 @@ struct Program {
   std::vector<std::pair<std::string, std::string>> headers;
 };
 
-using Strings = std::vector<std::string>;
 namespace files = std::filesystem;
-
-static std::string read(const files::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-// Run a command with its output in a file; its exit status.
-static int run(const Strings& command, const files::path& log) {
-  std::vector<char*> words;
-  for (auto& word : command) words.push_back(const_cast<char*>(word.c_str()));
-  words.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 1, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  posix_spawn_file_actions_adddup2(&actions, 1, 2);
-  pid_t child;
-  int status = posix_spawnp(&child, words[0], &actions, nullptr, words.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (status != 0 || waitpid(child, &status, 0) < 0) return -1;
-  return status;
-}
 
 // The names of a program's kernels.
 static Strings kernels_of(const std::string& source) {
@@ -71,15 +41,24 @@ static Strings native(const Program& program, const Strings& options, const file
   return command;
 }
 
+static Strings for_gpu(const Program& program, const Strings& options, const files::path& folder) {
+  std::ofstream(folder / "program.hip") << program.source;
+  Strings command = llvm("clang++");
+  command.insert(command.end(), {"-x", "hip", "--offload-device-only", "--no-gpu-bundle-output", "-nogpulib",
+                                 "-nogpuinc", setting("LEVEL", "-O3"), "-I" + folder.string()});
+  command.insert(command.end(), options.begin(), options.end());
+  command.insert(command.end(), {(folder / "program.hip").string(), "-o", (folder / "code").string()});
+  return command;
+}
+
 static Result compile(Program& program, const Strings& options) {
-  std::string name = (files::temp_directory_path() / "hip-standin-XXXXXX").string();
-  if (mkdtemp(name.data()) == nullptr) return kInternal;
-  files::path folder = name;
+  files::path folder = temporary_folder();
+  if (folder.empty()) return kInternal;
   for (auto& [header, text] : program.headers) {
     files::create_directories((folder / header).parent_path());
     std::ofstream(folder / header) << text;
   }
-  Strings command = native(program, options, folder);
+  Strings command = (instructions() ? for_gpu : native)(program, options, folder);
   int status = run(command, folder / "log");
   program.log = read(folder / "log");
   program.code = status == 0 ? read(folder / "code") : "";

@@ -67,7 +67,8 @@ API hipError_t hipModuleLoadData(hipModule_t* result, const void* image) {
   constexpr unsigned char kMachineOfAmdGpus = 224;
   std::string copy(static_cast<const char*>(image), length);
   auto made = std::make_unique<Loaded>();
-  if (bytes[18] != kMachineOfAmdGpus) made->module = load_library(copy);  // nothing here runs AMD's instructions
+  bool amd = bytes[18] == kMachineOfAmdGpus;
+  if (amd == instructions()) made->module = amd ? load_code(copy) : load_library(copy);
   if (made->module == nullptr) return answer(hipErrorNoBinaryForGpu);
   *result = reinterpret_cast<hipModule_t>(made.release());
   return answer(hipSuccess);

@@ -1,4 +1,4 @@
-// Modules and kernels: libraries for this machine's processors.
+// Modules and kernels: libraries for this machine's processors, or machine code of AMD GPUs.
 #pragma once
 #include <memory>
 #include <string>
@@ -33,5 +33,8 @@ class Module {
 };
 
 std::unique_ptr<Module> load_library(const std::string& image);  // null where it is none of hiprtc's
+
+// Machine code of AMD GPUs, to be interpreted; null, and a line on stderr that says why, where it cannot be.
+std::unique_ptr<Module> load_code(const std::string& image);
 
 }  // namespace standin

@@ -16,6 +16,7 @@ namespace standin {
 std::string setting(const char* name, const char* otherwise);  // HIP_STANDIN_<name>
 int device_count();                                            // DEVICES: 1 unless said otherwise
 std::string architecture();                                    // ARCH: gfx942
+bool instructions();                                           // MODE=instructions: kernels are that GPU's code
 long fault(const char* name);  // a number of FAULTS ("memory=1000000,launch=3,lost=5,slow=200"), or -1
 
 // The device that is current in this thread.
