@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from tests.networks.network import Network, Unavailable, environments
 
 from benchmarks.host import contenders, environment, machine
 from benchmarks.ib.loop import compiled
+from benchmarks.ib.network import Network, Unavailable, environments
 from benchmarks.ib.page import NOT_RUN, page
 
 ROOT = Path(__file__).parents[2]

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from benchmarks.ib.network import Network, Unavailable, environments
 
 from ..collectives.test_processes import PROGRAM, ROOT, SAMPLE
 from ..faults.ranks import Rank
-from .network import Network, Unavailable, environments
 
 SOON = 5.0
 """Seconds after a deadline. The machine may be busy."""
