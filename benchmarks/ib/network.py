@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 
-class Unavailable(Exception):  # noqa: N818
+class Unavailable(Exception):  # noqa: N818 -- said of a network, as `BackendUnavailable` is of backends
     """Why this machine makes no such network, or no such cable."""
 
 
