@@ -26,7 +26,12 @@ def cases(sizes):
 def by_node(sizes):
     """Those that treat nodes apart, for every size of a node that a group of several hosts may have."""
     return [
-        pytest.param(algorithm.in_nodes(inside), size, id=f"{algorithm.collective}-{algorithm.name}-{size}-by-{inside}")
+        pytest.param(
+            algorithm.in_nodes(inside),
+            size,
+            id=f"{algorithm.collective}-{algorithm.name}-{size}-by-{inside}",
+            marks=[pytest.mark.exhaustive] if size > 16 and inside not in (4, 8) else [],
+        )
         for algorithm in provide()
         if algorithm.by_node
         for size in sorted(sizes)

@@ -113,8 +113,10 @@ def test_ranks_that_end_after_their_last_call_disturb_nobody() -> None:
     "kind",
     [
         "one_phase",
-        "barrier",
-        *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in ("all_pairs_ll", "ring", "two_phase_mapped")),
+        *(
+            pytest.param(kind, marks=pytest.mark.exhaustive)
+            for kind in ("barrier", "all_pairs_ll", "ring", "two_phase_mapped")
+        ),
     ],
 )
 def test_ranks_that_end_after_their_last_call_disturb_nobody_on_a_busy_machine(kind: str) -> None:

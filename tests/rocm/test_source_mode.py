@@ -38,7 +38,7 @@ def test_collectives_on_processes(run, binding, size):
     assert said.count("wrong: none") == size
 
 
-@pytest.mark.parametrize("profile", ["streams", "semaphores"])
+@pytest.mark.parametrize("profile", ["streams", pytest.param("semaphores", marks=pytest.mark.exhaustive)])
 def test_clauses_of(run, profile):
     said = run("hal", "conformance", "--backend", "rocm", "--quick", "--profile", profile, timeout=110)
     assert "verdict: partial" in said  # for the profiles that were left out
