@@ -29,6 +29,8 @@ FEW_RANKS = 4
 """Up to here the second opinion is asked of refused mutants, too: it takes long for many ranks."""
 MALFORMED = {Code.MALFORMED, Code.OUT_OF_BOUNDS, Code.UNMATCHED_SIGNAL, Code.UNMATCHED_BARRIER}
 """What is no plan, of which there is nothing to ask."""
+USES = {Code.SELF_OVERLAP, Code.PACKET_REUSE, Code.PACKET_OVERLAP, Code.INPUT_OVERWRITTEN}
+"""What a place must not be used for, though nobody reads it afterwards: the second opinion knows of reads alone."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ def _examine(original: Original, mutant: Mutant, seed: int, results: Results) ->
         codes = {finding.code for finding in report.findings}
         results.refused[mutant.kind] += 1
         results.codes[mutant.kind].update(code.value for code in codes)
-        asked = mutant.kind != "change op" and not codes & MALFORMED  # the second opinion knows of no operations
+        # the second opinion knows of no operations
+        asked = mutant.kind != "change op" and not codes & MALFORMED and not codes <= USES
         if asked and original.ranks <= FEW_RANKS:
             results.opinions += 1
             if order_is_kept(original.plan, plan):
