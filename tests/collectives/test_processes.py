@@ -62,6 +62,6 @@ def test_a_covering_sample(tmp_path: Path, size: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [2, 3, 4, 7])
+@pytest.mark.parametrize("size", [2, 3, 4, pytest.param(7, marks=pytest.mark.exhaustive)])
 def test_thousands_of_calls(tmp_path: Path, size: int) -> None:
     launch(tmp_path, size, f"random_cases(3000, {size}, 3000)")
