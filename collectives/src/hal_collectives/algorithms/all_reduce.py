@@ -50,7 +50,7 @@ def one_phase(size: int) -> Plan:
 @algorithm(
     "all_reduce",
     name="two_phase",
-    description="rank r reduces slice r of all, published in scratch as large as the message; all gather the slices",
+    description="rank r reduces slice r of all where they have published it, in scratch as large as the message",
 )
 def two_phase(size: int) -> Plan:
     """Two synchronisations; every element is reduced once."""
@@ -66,7 +66,7 @@ def two_phase(size: int) -> Plan:
     description="two_phase piece by piece through bounded scratch, for any length",
 )
 def staged(size: int) -> Plan:
-    """One slot suffices: a wait for all lies between each reading of a slot and the next writing of it."""
+    """One slot suffices: after the second meeting of a piece no rank touches another's slot any more."""
     unit = unit_for(chunks=size, slots=1)
     p = PlanBuilder("all_reduce", name="staged", ranks=size, split=size, scratch_chunk_bytes=unit)
     for rank in p.ranks:
@@ -75,7 +75,11 @@ def staged(size: int) -> Plan:
 
 
 def reduce_and_gather_slices(rank: RankBuilder, unit: int | None = None) -> None:
-    """The block of one rank of `two_phase`; inside a loop by pieces of `unit` bytes where that is given."""
+    """The block of one rank of `two_phase`; inside a loop by pieces of `unit` bytes where that is given.
+
+    Results go to where the contributions were read. The line of a cache that a rank has just read it also writes, and
+    its owner, who reads it next, writes it next too: each line changes hands twice, and is never shared.
+    """
     block = rank.block()
     if not rank.others:
         block.reduce(rank.output[0], [rank.input[0]], final=True)
@@ -86,10 +90,12 @@ def reduce_and_gather_slices(rank: RankBuilder, unit: int | None = None) -> None
             block.copy(rank.scratch[owner.id], rank.input[owner.id])
         meet(block)
         contributions = [rank.input[own] if q is rank else q.scratch[own] for q in rank.plan.ranks]
-        block.reduce([rank.output[own], rank.scratch[own]], contributions, final=True)
+        block.reduce([rank.output[own], *(q.scratch[own] for q in rank.others)], contributions, final=True)
         meet(block)
         for owner in rank.others:
-            block.copy(rank.output[owner.id], owner.scratch[owner.id])
+            block.copy(rank.output[owner.id], rank.scratch[owner.id])
+        if unit:
+            block.sync()  # the next piece overwrites the slot
 
 
 @algorithm(
