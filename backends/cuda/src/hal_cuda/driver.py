@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hal.gpu.driver import CompileError, Driver, GpuProperties, Kind, Pointer, Status, once
+from hal.gpu.driver import CompileError, CopyCalls, Driver, GpuProperties, Kind, Pointer, Status, once
 from hal.interface.errors import BackendUnavailable
 from hal_cuda import binding
 from hal_cuda.binding import Binding
@@ -26,6 +26,9 @@ class CudaDriver(Driver):
     stream_protocol = "__cuda_stream__"
     stream_attributes = ("cuda_stream", "ptr")  # torch's, and CuPy's
     default_streams = (0, binding.LEGACY_STREAM, binding.PER_THREAD_STREAM)
+    copy_calls = CopyCalls(
+        "libcuda.so.1", "cuCtxSetCurrent", "cuThreadExchangeStreamCaptureMode", "cuMemcpyAsync", "cuStreamQuery"
+    )
 
     def __init__(self, bound: Binding) -> None:
         self._runtime, self._driver, self._nvrtc = bound.runtime, bound.driver, bound.nvrtc
@@ -83,6 +86,10 @@ class CudaDriver(Driver):
     def make_current(self, index: int) -> None:
         """See `Driver.make_current`."""
         self._runtime.setDevice(index)
+
+    def context(self) -> int:
+        """See `Driver.context`."""
+        return int(self._driver.ctxGetCurrent())
 
     def can_access(self, index: int, peer: int) -> bool:
         """See `Driver.can_access`."""

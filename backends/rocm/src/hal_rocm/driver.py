@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hal.gpu.apart import compile_apart
-from hal.gpu.driver import Driver, GpuProperties, Kind, Pointer, Status, once
+from hal.gpu.driver import CopyCalls, Driver, GpuProperties, Kind, Pointer, Status, once
 from hal.interface.errors import BackendUnavailable
 from hal_rocm import binding
 from hal_rocm.binding import Binding, HipError
@@ -42,6 +42,8 @@ class RocmDriver(Driver):
     stream_protocol = "__cuda_stream__"  # PyTorch and CuPy keep their names when they are built for ROCm
     stream_attributes = ("cuda_stream", "ptr")
     default_streams = (0, 1, 2)
+    copy_calls = CopyCalls("libamdhip64.so", "hipSetDevice", "hipThreadExchangeStreamCaptureMode", "hipMemcpyAsync",
+                           "hipStreamQuery", COPY_DEFAULT)  # fmt: skip
 
     def __init__(self, bound: Binding) -> None:
         self._hip = bound.call

@@ -7,12 +7,13 @@ that the executors of a group share.
 """
 
 from hal.device.channels import MemoryChannel, PortChannel, SemaphoreEnd
-from hal.device.pack import pack
+from hal.device.pack import Packed, pack
 from hal.device.source import ENTRY, include_path, kernel_source, sources
 
 __all__ = [
     "ENTRY",
     "MemoryChannel",
+    "Packed",
     "PortChannel",
     "SemaphoreEnd",
     "include_path",

@@ -54,7 +54,8 @@ class GpuDevice(Device):
     def current(self) -> Iterator[None]:
         """Make this device current in this thread."""
         driver = self.driver
-        before = driver.current()
+        with driver.doing("asking which device is current"):
+            before = driver.current()
         if before != self.index or not getattr(self._thread, "ready", False):
             with driver.doing(f"making device {self.index} current"):
                 driver.make_current(self.index)  # also gives this thread the device's context
@@ -63,7 +64,8 @@ class GpuDevice(Device):
             yield
         finally:
             if before != self.index:
-                driver.make_current(before)
+                with driver.doing(f"making device {before} current again"):
+                    driver.make_current(before)
 
     @property
     def properties(self) -> DeviceProperties:

@@ -102,6 +102,22 @@ CAPABILITIES = (
 """What `hal.gpu` makes of these calls."""
 
 
+@dataclass(frozen=True)
+class CopyCalls:
+    """The driver's functions that a thread of no interpreter calls. All return 0, or the driver's status."""
+
+    library: str
+    enter: str
+    """Takes a `Driver.context`: makes a device current in the thread that calls."""
+    exchange: str
+    """Takes the address of an `int`, 2: what the thread calls does not end captures of other threads."""
+    copy: str
+    """Takes target, source, bytes, `direction` where there is one, and stream."""
+    query: str
+    """Takes a stream; 600 while it has work."""
+    direction: int = -1
+
+
 class CompileError(Exception):
     """The compiler refuses the source; the message is its log."""
 
@@ -125,6 +141,8 @@ class Driver(abc.ABC):
     """Attributes of other libraries' streams that hold the handle, in the order in which they are tried."""
     default_streams: ClassVar[tuple[int, ...]]
     """Handles that name a stream of whatever device is current."""
+    copy_calls: ClassVar[CopyCalls]
+    """What the native thread of a copy engine calls."""
 
     # errors
 
@@ -167,6 +185,10 @@ class Driver(abc.ABC):
     @abc.abstractmethod
     def make_current(self, index: int) -> None:
         """Make a device current in this thread."""
+
+    def context(self) -> int:
+        """What `CopyCalls.enter` takes for the current device: its number, unless a driver says otherwise."""
+        return self.current()
 
     @abc.abstractmethod
     def can_access(self, index: int, peer: int) -> bool:

@@ -8,7 +8,7 @@ import threading
 import weakref
 from typing import Any
 
-from hal.device import ENTRY, kernel_source, pack
+from hal.device import ENTRY, Packed, kernel_source, pack
 from hal.device import group as shared
 from hal.gpu import report
 from hal.gpu.device import GpuDevice
@@ -37,7 +37,7 @@ class GpuExecutable(Executable):
         self._operation = call.collective.label
         self._plans = [program.plan for program in programs]
         self._itemsize = programs[0].dtype.itemsize
-        packed = [pack(program, lane.size, lane.layout.scratch_bytes) for program in programs]
+        packed = [_packed(lane, program) for program in programs]
         self._needs = (max(p.input_bytes for p in packed), max(p.output_bytes for p in packed))
         self._blocks = max(1, *(p.blocks for p in packed))
         ops = frozenset(op for program in programs for op in _ops(program.plan, program.op)) | {ReduceOp.SUM}
@@ -179,6 +179,8 @@ class GpuExecutable(Executable):
                 return
             failed = lane.outer or lane.told() or Failed(status.failure, status.member, status.launch)
             lane.fail_with(failed)
+        if lane.engine is not None and (broken := lane.engine.failed()) is not None:
+            raise broken
         raise report.failure(lane, failed, self._plans[0] if len(self._plans) == 1 else None, self._operation)
 
 
@@ -225,7 +227,9 @@ class GpuExecutor(Executor):
                 lane.abort()
 
     def close(self) -> None:
-        """See `Executor.close`."""
+        """See `Executor.close`. A process that was forked has no part in the group, and leaves it to its parent."""
+        if self.lane.device.segment.forked:
+            return
         with self._lock:
             if self.lane.closed or self._group is None:
                 return
@@ -236,6 +240,15 @@ def connect(device: GpuDevice, membership: Membership) -> GpuExecutor:
     """Set up a group with its other members."""
     group = Group(device, membership)
     return GpuExecutor(group.lane(), group)
+
+
+def _packed(lane: Lane, program: Program) -> Packed:
+    """Posts go to the lane's copy engine, where it has one and the plan lets a proxy serve it."""
+    scratch = lane.layout.scratch_bytes
+    if lane.engine is not None:
+        with contextlib.suppress(PlanError):
+            return pack(program, lane.size, scratch, proxy=True)
+    return pack(program, lane.size, scratch)
 
 
 def _ops(plan: Plan, op: ReduceOp) -> set[ReduceOp]:

@@ -7,6 +7,7 @@ import collections
 from hal.device.words import MOST_MEMBERS
 from hal.gpu import segment
 from hal.gpu.device import GpuDevice
+from hal.gpu.engine import prepare
 from hal.gpu.lane import Lane, Layout, Peer, note_lane
 from hal.gpu.segment import Handle
 from hal.interface.errors import UsageError
@@ -27,6 +28,9 @@ class Group:
         self.ranks = membership.world_ranks
         self.main = Layout(self.size, device.settings.scratch_size // 2 // 256 * 256)
         self.pairs = Layout(2, PAIR_SCRATCH)
+        self._engine = device.settings.copies == "engine"
+        if self._engine:
+            prepare(device.driver)  # what it lacks is said before others count on this rank
         nbytes = self.main.nbytes + 2 * self.size * self.pairs.nbytes
         self.block = device.segment.allocate(nbytes)
         self.handles: list[Handle] = []
@@ -47,7 +51,14 @@ class Group:
 
     def lane(self) -> Lane:
         """The lane of all members."""
-        return Lane(self.device, self.rank, [self._peer(m, 0) for m in range(self.size)], self.ranks, self.main)
+        lane = Lane(self.device, self.rank, [self._peer(m, 0) for m in range(self.size)], self.ranks, self.main)
+        if self._engine:
+            try:
+                lane.serve()
+            except BaseException:
+                self.leave(lane, {})
+                raise
+        return lane
 
     def pair_peers(self, sender: int, receiver: int) -> list[Peer]:
         """The ends of the lane from one member to another."""

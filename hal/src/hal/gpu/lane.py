@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hal.device import group as shared
+from hal.device.channels import TRIGGER_BYTES, queue
 from hal.device.group import MemberMemory
 from hal.device.words import MOST_MEMBERS
 from hal.gpu.device import GpuDevice
+from hal.gpu.engine import CAPACITY, RING_BYTES, CopyEngine
 from hal.interface.errors import BackendUnavailable
 from hal.runtime import processes
 from hal.runtime.stall import Failure
@@ -58,9 +60,14 @@ class Layout:
         return self.local + _rounded(shared.LOCAL_BYTES)
 
     @property
+    def queue(self) -> int:
+        """What `hal.device.channels.queue` makes."""
+        return self.group + _rounded(64 + 24 * MOST_MEMBERS)
+
+    @property
     def scratch(self) -> int:
         """Two halves."""
-        return self.group + _rounded(64 + 24 * MOST_MEMBERS)
+        return self.queue + 256
 
     @property
     def nbytes(self) -> int:
@@ -111,6 +118,10 @@ class Lane:
     lock: threading.RLock = field(default_factory=threading.RLock)
     _dead: dict[int, float] = field(default_factory=dict)
     _order: int = 0
+    engine: CopyEngine | None = None
+    """What serves its port channels, once `serve` was called."""
+    _ring: int = 0
+    _copies: int = 0
 
     def __post_init__(self) -> None:
         self.size = len(self.peers)
@@ -118,8 +129,7 @@ class Lane:
         self.place = self.peers[self.rank].place
         with device.current():
             self.stream = segment.take_stream()
-        self._host_at = segment.host_heap.allocate(shared.HOST_BYTES)
-        self.host = segment.host_base + self._host_at
+        self.host = segment.allocate_host(shared.HOST_BYTES)
         self.words = (ctypes.c_uint64 * 2).from_address(self.host)
         self.words[0] = self.words[1] = 0
         ends = [MemberMemory(p.place, p.place + self.layout.scratch, p.segment) for p in self.peers]
@@ -130,9 +140,23 @@ class Lane:
             arena_bytes=segment.nbytes,
             host=self.host,
             local=self.place + self.layout.local,
+            queue=self.place + self.layout.queue,
         )
         self.group = self.place + self.layout.group
         device.write(self.group, packed)
+
+    def serve(self) -> None:
+        """Have a copy engine serve the queue of port channels. `BackendUnavailable` as `CopyEngine` says."""
+        device, segment = self.device, self.device.segment
+        self._ring = ring = segment.allocate_host(RING_BYTES)
+        ctypes.memset(ring, 0, RING_BYTES)
+        head = self.place + self.layout.local + shared.QUEUE_HEAD
+        device.write(self.place + self.layout.queue, queue(ring, CAPACITY, head, ring + CAPACITY * TRIGGER_BYTES))
+        with device.current(), device.driver.doing("setting up a copy engine"):
+            self._copies = segment.take_stream()
+            told = shared.abort_word(Failure.ABORTED, self.rank)
+            abort = self.host + shared.ABORT
+            self.engine = CopyEngine(device.driver, stream=self._copies, ring=ring, abort=abort, abort_value=told)
 
     def order(self) -> int:
         """The event that orders launches on different streams. The device is current."""
@@ -222,6 +246,7 @@ class Lane:
     def fail_with(self, failed: Failed) -> None:
         """Know that this lane has failed, and have its parent fail with it."""
         self.failed = failed
+        self._halt()
         if self.parent is not None and not failed.outer:
             self.parent._fail(failed.kind, self.members[failed.member])
 
@@ -232,26 +257,41 @@ class Lane:
         launch = self.launches + 1
         self.words[0] = word
         self.failed = Failed(failure, member, launch)  # a kernel that need not wait would not notice
+        self._halt()
         told = (word | launch << shared.PHASE_BITS).to_bytes(8, "little")
         at = shared.failure_at(self.size, self.rank)
         for peer in self.peers:
-            self.device.write(peer.place + at, told)
+            with contextlib.suppress(BackendUnavailable):  # where the device has failed, the others find out without
+                self.device.write(peer.place + at, told)
+
+    def _halt(self) -> None:
+        if self.engine is not None:
+            self.engine.halt()
 
     def leave(self) -> None:
-        """Tell the others that this rank is gone."""
+        """Tell the others that this rank is gone: from then on nothing of it reaches their memory."""
+        if self.engine is not None:
+            self.engine.close()
         note_lane(self.device, self.layout, self.peers, self.rank, self.launches)
         self.closed = True
 
     def deserted(self) -> bool:
-        """Whether all members have left or died."""
-        notes = self.notes()
+        """Whether all members have left or died. Of a device that has failed that is not known."""
+        try:
+            notes = self.notes()
+        except BackendUnavailable:
+            return False
         return all(notes[m] or m == self.rank or not self.alive(m) for m in range(self.size))
 
     def release(self) -> None:
         """Give back what the device lent."""
         segment = self.device.segment
         segment.return_stream(self.stream)
-        segment.host_heap.free(self._host_at)
+        segment.free_host(self.host)
+        if self._ring:
+            segment.free_host(self._ring)
+        if self._copies:
+            segment.return_stream(self._copies)
         if self._order:
             with contextlib.suppress(*self.device.driver.errors):
                 self.device.driver.event_destroy(self._order)

@@ -64,14 +64,14 @@ def compile_image(driver: Driver, architecture: str, source: str, options: Seque
     parts = [source, architecture, *options, driver.version, *headers, *headers.values()]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     folder = cache_folder(driver)
-    kept = _read(folder / key)
-    if kept is not None:
-        return kept
+    found = kept(folder / key)
+    if found is not None:
+        return found
     try:
         image = driver.compile(architecture, source, headers, options)
     except CompileError as error:
         raise UsageError(f"the compiler refuses this: {error}") from error
-    _write(folder / key, image)
+    keep(folder / key, image)
     return image
 
 
@@ -80,7 +80,8 @@ def cache_folder(driver: Driver) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hal" / driver.section
 
 
-def _read(path: Path) -> bytes | None:
+def kept(path: Path) -> bytes | None:
+    """What `keep` has put there; None where that is not whole, or where others could have altered it."""
     try:
         found = path.lstat()
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
@@ -92,7 +93,7 @@ def _read(path: Path) -> bytes | None:
     return image if image and hashlib.sha256(image).digest() == data[:_DIGEST] else None
 
 
-def _write(path: Path, image: bytes) -> None:
+def keep(path: Path, image: bytes) -> None:
     """Keep it; where that cannot be, it is compiled again next time."""
     with contextlib.suppress(OSError, RuntimeError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from hal.runtime.heap import Heap, HeapFull
 _HANDLE = struct.Struct("<8s16sQQ16sQQQQ64s")
 _MAGIC = b"HALGPU01"
 _SEAL = 8
-HOST_BYTES = 1 << 18
+HOST_BYTES = 1 << 20
 """Host memory that kernels reach, for the words that they and the host tell each other."""
 
 
@@ -89,11 +89,16 @@ class Segment:
         if driver.pointer(self.host_base).device_address != self.host_base:
             raise BackendUnavailable(f"device {index} reaches host memory at another address than the host does")
         ctypes.memset(self.host_base, 0, HOST_BYTES)
-        self.host_heap = Heap(HOST_BYTES)
+        self._host_heap = Heap(HOST_BYTES)
         self._ipc = b""
         self._streams: list[int] = []
         self.freed = 0
         """How often memory was freed: what was found valid may not be any more."""
+
+    @property
+    def forked(self) -> bool:
+        """Whether this process was forked from the one whose segment this is, and cannot use it."""
+        return self.pid != os.getpid()
 
     def allocate(self, nbytes: int) -> int:
         """The address of new memory; `UsageError` where there is no room."""
@@ -107,6 +112,20 @@ class Segment:
         """Give back what `allocate` returned; `KeyError` where nothing is allocated there."""
         self.heap.free(address - self.base)
         self.freed += 1
+
+    def allocate_host(self, nbytes: int) -> int:
+        """The address of new host memory that kernels reach; `UsageError` where there is no room."""
+        try:
+            return self.host_base + self._host_heap.allocate(nbytes)
+        except HeapFull:
+            raise UsageError(
+                f"no host memory is left for another communicator on device {self.index}: its communicators share "
+                f"{HOST_BYTES} bytes, close some"
+            ) from None
+
+    def free_host(self, address: int) -> None:
+        """Give back what `allocate_host` returned."""
+        self._host_heap.free(address - self.host_base)
 
     def inside(self, address: int, nbytes: int) -> bool:
         """Whether a range lies in the segment, allocated or not."""
@@ -146,7 +165,7 @@ def own(driver: Driver, index: int, uuid: bytes, nbytes: int) -> Segment:
         segment = _segments.get(key)
         if segment is None:
             segment = _segments[key] = Segment(driver, index, uuid, nbytes)
-        if segment.pid != os.getpid():
+        if segment.forked:
             raise UsageError(
                 f"{driver.label} was used before this process was forked: use it in new processes alone (spawn)"
             )

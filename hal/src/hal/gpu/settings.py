@@ -18,3 +18,8 @@ class GpuSettings:
         "4M", kinds.size(at_least=1 << 18), "scratch of a communicator on each rank, half of it for one launch"
     )
     threads: int = setting(512, kinds.integer(at_least=1), "threads of a thread block of the executor, at most 1024")
+    copies: str = setting(
+        "kernel",
+        kinds.choice("kernel", "engine"),
+        "what copies through port channels: the kernel itself, or the device's copy engines, for a thread of the host",
+    )

@@ -10,8 +10,11 @@
 
 namespace standin {
 
-static void slowly() {
+// Faults: every copy takes `slow` microseconds, one of `stuck` bytes 1.5 s; one of `breaks` bytes loses the device.
+static void slowly(size_t bytes) {
   if (fault("slow") > 0) usleep(static_cast<useconds_t>(fault("slow")));
+  if (fault("stuck") == static_cast<long>(bytes)) usleep(1'500'000);
+  if (fault("breaks") == static_cast<long>(bytes)) lose(hipErrorIllegalAddress);
 }
 
 // Memory of the host's own is read, or written, before the call returns.
@@ -20,17 +23,18 @@ static hipError_t copy(void* dst, const void* src, size_t bytes, hipStream_t han
   if (stream == nullptr) return hipErrorInvalidHandle;
   if (bytes == 0) return hipSuccess;
   if (!usable(dst, bytes) || !usable(src, bytes)) return hipErrorInvalidValue;
+  if (fault("refuses") == static_cast<long>(bytes)) return hipErrorInvalidValue;
   Range range;
   if (!find(src, range)) {
     auto* from = static_cast<const char*>(src);
     auto held = std::make_shared<std::vector<char>>(from, from + bytes);
     stream->give([=] {
-      slowly();
+      slowly(bytes);
       std::memcpy(dst, held->data(), bytes);
     });
   } else {
     stream->give([=] {
-      slowly();
+      slowly(bytes);
       std::memmove(dst, src, bytes);
     });
   }

@@ -17,7 +17,7 @@ std::string setting(const char* name, const char* otherwise);  // HIP_STANDIN_<n
 int device_count();                                            // DEVICES: 1 unless said otherwise
 std::string architecture();                                    // ARCH: gfx942
 bool instructions();                                           // MODE=instructions: kernels are that GPU's code
-long fault(const char* name);  // a number of FAULTS ("memory=1000000,launch=3,lost=5,slow=200"), or -1
+long fault(const char* name);  // a number of FAULTS ("memory=1000000,launch=3,lost=5,slow=200", copies.cpp), or -1
 
 // The device that is current in this thread.
 int& current();

@@ -147,6 +147,7 @@ API hipError_t hipStreamSynchronize(hipStream_t handle) {
 API hipError_t hipStreamQuery(hipStream_t handle) {
   auto stream = stream_of(handle);
   if (stream == nullptr) return answer(hipErrorInvalidHandle);
+  if (forbidden_by_capture()) return answer(hipErrorStreamCaptureUnsupported);
   bool idle = stream->idle();
   return answer(idle ? hipSuccess : hipErrorNotReady);
 }

@@ -24,6 +24,7 @@ class Stream {
 
   const int device;
   std::unique_ptr<std::vector<Work>> capture;
+  bool capture_is_global = false;
 
  private:
   void serve();
@@ -36,6 +37,9 @@ class Stream {
 
 // The stream of a handle; null where there is none. Handle 0 is the current device's own.
 std::shared_ptr<Stream> stream_of(hipStream_t handle);
+
+// Whether a capture forbids this thread what could spoil it.
+bool forbidden_by_capture();
 
 // Wait for all streams of this process.
 void synchronize_device();
