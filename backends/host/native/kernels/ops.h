@@ -21,20 +21,18 @@ struct Prod {
   }
 };
 
-// NaN where either operand is; the later of two that compare equal (as +0 and -0 do).
+// The canonical NaN where either operand is NaN; the later of two that compare equal (as +0 and -0 do).
 struct Min {
   template <class V>
   static V apply(V a, V b) {
-    const V lower = a < b ? a : b;
-    return a == a ? lower : a;
+    return nan_of_either(a, b, a < b ? a : b);
   }
 };
 
 struct Max {
   template <class V>
   static V apply(V a, V b) {
-    const V higher = a > b ? a : b;
-    return a == a ? higher : a;
+    return nan_of_either(a, b, a > b ? a : b);
   }
 };
 

@@ -64,11 +64,12 @@ struct Reduction {
   }
 
   [[gnu::always_inline]] static inline Acc finished(const Finish& finish, Acc acc) {
-    constexpr bool is_float = static_cast<std::remove_reference_t<decltype(acc.part[0][0])>>(0.5) != 0;
+    // these have made every NaN of theirs canonical as they went
+    constexpr bool has_none = std::is_same_v<Op, Min> || std::is_same_v<Op, Max>;
 #pragma GCC unroll 4
     for (int p = 0; p < kParts; ++p) {
       acc.part[p] = finish.apply(acc.part[p]);
-      if constexpr (is_float) acc.part[p] = canonical_nan(acc.part[p]);
+      if constexpr (kIsFloat<decltype(acc.part[p])> && !has_none) acc.part[p] = canonical_nan(acc.part[p]);
     }
     return acc;
   }

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -97,10 +99,29 @@ inline void store_some(void* to, V v, size_t nbytes) {
 
 #endif
 
+template <class V>
+inline constexpr bool kIsFloat = std::is_floating_point_v<std::remove_reference_t<decltype(std::declval<V&>()[0])>>;
+
 // The one NaN that results contain.
 template <class V>
 inline V canonical_nan(V v) {
+#if defined(HAL_KERNELS_AVX512)
+  // one instruction: by the class of a number, of which the two kinds of NaN come first, another one or itself
+  if constexpr (std::is_same_v<V, F32>) {
+    return (V)_mm512_fixupimm_ps(_mm512_set1_ps(__builtin_nanf("")), (__m512)v, _mm512_set1_epi32(0x11111100), 0);
+  }
+#endif
   return v == v ? v : V{} + __builtin_nanf("");
+}
+
+// `v`, but that NaN where `a` or `b` is NaN. There is none among integers.
+template <class V>
+inline V nan_of_either(V a, V b, V v) {
+  if constexpr (kIsFloat<V>) {
+    return (a == a) & (b == b) ? v : V{} + __builtin_nanf("");
+  } else {
+    return v;
+  }
 }
 
 // The accumulators of one vector of elements: one vector, or several where the accumulator is wider than the element.
