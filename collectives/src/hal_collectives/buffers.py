@@ -105,7 +105,10 @@ class Arrays:
         if settle and self._order is not None:
             self._order.synchronize(self._timeout)
         if found.dtype is None:
-            raise UsageError(f"{what} has an element type that HAL does not have ({found.type_text})")
+            known = ", ".join(each.name.lower() for each in DType)
+            raise UsageError(
+                f"{what} has an element type that HAL does not have ({found.type_text}): allowed are {known}"
+            )
         if writable and not found.writable:
             raise UsageError(f"{what} is read-only, and the result is written to it")
         count = math.prod(found.shape)

@@ -88,12 +88,37 @@ def load() -> Binding:
     return Binding(runtime, driver, nvrtc, cupy.__version__)
 
 
+def driver_problem(cuda: Binding) -> tuple[str, str] | None:
+    """What is wrong with the driver, and what to do about it; None where it is there and new enough."""
+    made_for, found = cuda.runtime.runtimeGetVersion(), cuda.runtime.driverGetVersion()
+    if not found:
+        return (
+            "there is no driver: libcuda.so.1 is not found",
+            "install NVIDIA's driver; in a container, start it with access to the GPUs (docker run --gpus all)",
+        )
+    # within a major version a program runs on the driver of any minor one
+    if found // 1000 < made_for // 1000:
+        other = f", or install CuPy for CUDA {found // 1000} (cupy-cuda{found // 1000}x)" if found >= 12000 else ""
+        return (
+            f"the driver is too old: it is made for CUDA {_text(found)}, this CuPy for {_text(made_for)}",
+            f"install a driver for CUDA {made_for // 1000}.0 or newer{other}",
+        )
+    return None
+
+
+def _text(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
 def needed() -> Binding:
-    """The binding; `BackendUnavailable` where there is none."""
+    """The binding; `BackendUnavailable` where there is none, or no driver that it can use."""
     try:
-        return load()
+        found = load()
     except BindingError as error:
         raise BackendUnavailable(f"{error}: {INSTALL}") from error
+    if (lacking := driver_problem(found)) is not None:
+        raise BackendUnavailable(": ".join(lacking))
+    return found
 
 
 INSTALL = "pip install 'hal-cuda[cuda12]', or 'hal-cuda[cuda13]' for a driver of CUDA 13"

@@ -22,19 +22,8 @@ def probe() -> Probe:
 
 def _probe_driver(cuda: Binding) -> Probe:
     runtime = cuda.runtime
-    made_for, found = runtime.runtimeGetVersion(), runtime.driverGetVersion()
-    if not found:
-        return _unavailable(
-            "there is no driver: libcuda.so.1 is not found",
-            "install NVIDIA's driver; in a container, start it with access to the GPUs (docker run --gpus all)",
-        )
-    # within a major version a program runs on the driver of any minor one
-    if found // 1000 < made_for // 1000:
-        other = f", or install CuPy for CUDA {found // 1000} (cupy-cuda{found // 1000}x)" if found >= 12000 else ""
-        return _unavailable(
-            f"the driver is too old: it is made for CUDA {_text(found)}, this CuPy for {_text(made_for)}",
-            f"install a driver for CUDA {made_for // 1000}.0 or newer{other}",
-        )
+    if (lacking := binding.driver_problem(cuda)) is not None:
+        return _unavailable(*lacking)
     try:
         count = runtime.getDeviceCount()
     except runtime.CUDARuntimeError as error:
@@ -53,7 +42,8 @@ def _probe_driver(cuda: Binding) -> Probe:
     except Exception as error:  # how a library that is not there shows differs between versions of CuPy
         return _unavailable(
             f"the run-time compiler NVRTC does not load: {error}",
-            f"pip install nvidia-cuda-nvrtc{'-cu12' if made_for < 13000 else ''}, or install the CUDA toolkit",
+            f"pip install nvidia-cuda-nvrtc{'-cu12' if runtime.runtimeGetVersion() < 13000 else ''}, or install the "
+            "CUDA toolkit",
         )
     devices, problems = [], []
     for index in range(count):
@@ -68,7 +58,3 @@ def _probe_driver(cuda: Binding) -> Probe:
 
 def _unavailable(what: str, remedy: str) -> Probe:
     return Probe(False, problems=[Problem(what, remedy)])
-
-
-def _text(version: int) -> str:
-    return f"{version // 1000}.{version % 1000 // 10}"

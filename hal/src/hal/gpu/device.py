@@ -242,8 +242,10 @@ class GpuDevice(Device):
             return
         if address % itemsize:
             raise UsageError(f"{what} at {address:#x} is not aligned to its elements of {itemsize} bytes")
-        if self.segment.inside(address, nbytes):
-            self._check_range(address, nbytes)
+        if not address:
+            raise UsageError(f"{what} of {nbytes} bytes has the address 0: device memory is needed")
+        if self.segment.inside(address, 0):
+            self._check_range(address, nbytes, what)
             return
         with self.current():
             try:
@@ -282,10 +284,12 @@ class GpuDevice(Device):
             self.driver.copy(dst, src, nbytes, self._copies)
             self.driver.stream_synchronize(self._copies)
 
-    def _check_range(self, address: int, nbytes: int) -> None:
+    def _check_range(self, address: int, nbytes: int, what: str = "a range") -> None:
         own = self.segment
         if own.inside(address, 0) and not own.heap.holds(address - own.base, nbytes):
-            raise UsageError(f"{nbytes} bytes at {address:#x} lie in memory that is not allocated, or was freed")
+            raise UsageError(
+                f"{what} of {nbytes} bytes at {address:#x} lies in memory that is not allocated, or was freed"
+            )
 
     @contextlib.contextmanager
     def _refusing(self, what: str) -> Iterator[None]:
@@ -300,6 +304,8 @@ def open_device(driver: Driver, settings: GpuSettings, index: int) -> GpuDevice:
     """Open one of the driver's devices; `UsageError` where there is none of this number."""
     with driver.doing("counting the devices"):
         count = driver.count()
+    if not count:
+        raise BackendUnavailable(f"there is no device: {driver.label} lists none (`hal doctor` says what may be wrong)")
     if not 0 <= index < count:
         raise UsageError(f"there is no device {index}: {driver.label} lists {count}, counted from 0")
     return GpuDevice(driver, settings, index)

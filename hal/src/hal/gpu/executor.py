@@ -118,7 +118,10 @@ class GpuExecutable(Executable):
         lane, device = self._lane, self._device
         if not timeout > 0:
             raise self._error(f"the timeout is {timeout}: a number of seconds above 0 is needed")
-        chosen = device.stream(stream)
+        try:
+            chosen = device.stream(stream)
+        except UsageError as error:
+            raise self._error(error.message) from None
         driver, handle = device.driver, chosen.handle
         with lane.lock:
             if lane.words[1] & _ENDED_BADLY or lane.failed is not None:

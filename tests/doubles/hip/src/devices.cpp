@@ -103,7 +103,8 @@ API hipError_t hipGetDevice(int* device) {
   return answer(hipSuccess);
 }
 API hipError_t hipRuntimeGetVersion(int* version) {
-  *version = kVersion;
+  static const int said = std::atoi(setting("VERSION", std::to_string(kVersion).c_str()).c_str());
+  *version = said;
   return hipSuccess;
 }
 API hipError_t hipDriverGetVersion(int* version) { return hipRuntimeGetVersion(version); }
