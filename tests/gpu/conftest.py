@@ -53,7 +53,7 @@ def cuda_environment(cache: Path, **settings: str) -> dict[str, str]:
 def run(request: pytest.FixtureRequest) -> Run:
     """Run a Python program (words after `python`), or `hal`, on the double of a backend; what it prints.
 
-    `settings` are the double's. It is killed after `timeout` seconds.
+    `settings` are the double's; `name` chooses the binding of HIP. It is killed after `timeout` seconds.
     """
 
     def run(

@@ -35,8 +35,10 @@ def test_blocks_of_every_size(run, backend, copies):
     assert copies == "kernel" or " 0" not in said.partition("carried out")[2]
 
 
-def test_ranks_that_are_processes(run):
-    said = run("rocm", "hal", "run", "-n", "3", sys.executable, *PROGRAM, "rank-sizes", "3", environment=ENGINES)
+@pytest.mark.parametrize("binding", ["hip-python", "pyhip"])
+def test_ranks_that_are_processes(run, binding):
+    words = ("hal", "run", "-n", "3", sys.executable, *PROGRAM, "rank-sizes", "3")
+    said = run("rocm", *words, environment=ENGINES, name=binding)
     assert said.count("right") == 3
     assert said.count("carried out: [") == 3
     assert "carried out: []" not in said
@@ -47,9 +49,9 @@ def test_streams_and_graphs(run, backend):
     assert run(backend, *PROGRAM, "graph", "2", environment=ENGINES).startswith("right right")
 
 
-@pytest.mark.parametrize("backend", BOTH)
-def test_a_copy_is_refused(run, backend):
-    said = run(backend, *PROGRAM, "fails", "2", environment=ENGINES, **faults(backend, "refuses"))
+@pytest.mark.parametrize(("backend", "settings"), [("cuda", {}), ("rocm", {}), ("rocm", {"name": "pyhip"})])
+def test_a_copy_is_refused(run, backend, settings):
+    said = run(backend, *PROGRAM, "fails", "2", environment=ENGINES, **faults(backend, "refuses"), **settings)
     label = {"rocm": "HIP", "cuda": "CUDA"}[backend]
     for rank in range(2):
         for when in ("", " again"):
