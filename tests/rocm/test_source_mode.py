@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from itertools import product
 
 import pytest
 
@@ -13,10 +13,10 @@ BINDINGS = ["hip-python", "hip-python-7", "pyhip"]
 BOTH = ["hip-python", "pyhip"]
 
 
-def sampled(*chosen: tuple[str, int]) -> list[Any]:
-    """Every binding with every number of ranks; those not chosen are for the exhaustive tests."""
-    every = [(binding, size) for binding in BOTH for size in (2, 3, 4)]
-    return [pytest.param(*each, marks=() if each in chosen else pytest.mark.exhaustive) for each in every]
+PAIRS = [
+    pytest.param(*pair, str(seed), id="-".join(map(str, pair))) for seed, pair in enumerate(product(BOTH, (2, 3, 4)), 1)
+]
+"""Every binding with every number of ranks, each with a sample of the matrix of its own."""
 
 
 @pytest.mark.parametrize("binding", BINDINGS)
@@ -26,14 +26,14 @@ def test_a_stand_in_says_what_it_is(run, binding):
     assert binding.split("-")[0] in said
 
 
-@pytest.mark.parametrize(("binding", "size"), sampled(("hip-python", 4), ("pyhip", 3)))
-def test_collectives_on_threads(run, binding, size):
-    assert "wrong: none" in run("-m", "tests.rocm.ranks", "threads", str(size), "1", "0.3", binding=binding)
+@pytest.mark.parametrize(("binding", "size", "seed"), PAIRS)
+def test_collectives_on_threads(run, binding, size, seed):
+    assert "wrong: none" in run("-m", "tests.rocm.ranks", "threads", str(size), seed, "0.3", binding=binding)
 
 
-@pytest.mark.parametrize(("binding", "size"), sampled(("hip-python", 2), ("pyhip", 4)))
-def test_collectives_on_processes(run, binding, size):
-    program = ("-m", "tests.rocm.ranks", "process", str(size), "1", "0.3")
+@pytest.mark.parametrize(("binding", "size", "seed"), PAIRS)
+def test_collectives_on_processes(run, binding, size, seed):
+    program = ("-m", "tests.rocm.ranks", "process", str(size), seed, "0.3")
     said = run("hal", "run", "-n", str(size), sys.executable, *program, binding=binding)
     assert said.count("wrong: none") == size
 

@@ -13,7 +13,7 @@ from hal.gpu.segment import Handle
 from hal.interface.errors import UsageError
 from hal.interface.executor import Membership
 
-PAIR_SCRATCH = 1 << 17
+PAIR_SCRATCH = 1 << 19
 """Scratch of a launch on a pair's lane."""
 
 
