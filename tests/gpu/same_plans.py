@@ -1,7 +1,7 @@
-"""The same plan objects on three executors, as a program: `python -m tests.rocm.same_plans CACHE FOLDER`.
+"""The same plan objects on four executors, as a program: `python -m tests.gpu.same_plans CACHE FOLDER`.
 
-The host backend's, the device code compiled for CPUs in its own harness (`tests/device`), and the ROCm backend's, on
-the stand-in. CACHE keeps the harness, FOLDER takes its files.
+The host backend's, the device code compiled for CPUs in its own harness (`tests/device`), the CUDA backend's on its
+double and the ROCm backend's on the stand-in. CACHE keeps the harness, FOLDER takes its files.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from hal_collectives.algorithms import get
 from ..collectives import plans
 from ..device import machine
 from ..device.machine import Array, Job, algorithm_job, job_of
-from .ranks import Seen
+from ..rocm.ranks import Seen
 
 SIZE = 3
+DEVICES = {"host": "", "cuda": "a double", "rocm": "stand-in"}
+"""Words of the names of their devices."""
 
 
 def jobs() -> list[Job]:
@@ -41,7 +43,7 @@ def on_backend(backend: str, work: list[Job]) -> list[list[Array]]:
         return data.view(dtype.numpy)
 
     def rank(comm: Communicator) -> list[Array]:
-        assert ("stand-in" in comm.device.properties.name) == (backend == "rocm")
+        assert DEVICES[backend] in comm.device.properties.name
         results = []
         for job in work:
             x = memory(comm, job.inputs[comm.rank].size, job.dtype)
@@ -68,7 +70,7 @@ def main(cache: Path, folder: Path) -> None:
         machine.check(job, outcome, job.mapped)
     on_cpus = [[launches[-1] for launches in outcome.outputs] for outcome in outcomes]
     wrong = []
-    for name in ("host", "rocm"):
+    for name in DEVICES:
         for job, wanted, got in zip(work, on_cpus, on_backend(name, work), strict=True):
             pairs = zip(wanted, got, strict=True)
             if not all(np.array_equal(a.view(np.uint8), b.view(np.uint8)) for a, b in pairs):
