@@ -21,7 +21,8 @@ from ..device.machine import Array, Job, algorithm_job, job_of
 from ..rocm.ranks import Seen
 
 SIZE = 3
-DEVICES = {"host": "", "cuda": "a double", "rocm": "stand-in"}
+BACKENDS = ("host", "cuda", "rocm")
+DOUBLES = {"cuda": "a double", "rocm": "stand-in"}
 """Words of the names of their devices."""
 
 
@@ -43,7 +44,8 @@ def on_backend(backend: str, work: list[Job]) -> list[list[Array]]:
         return data.view(dtype.numpy)
 
     def rank(comm: Communicator) -> list[Array]:
-        assert DEVICES[backend] in comm.device.properties.name
+        found = [name for name, word in DOUBLES.items() if word in comm.device.properties.name]
+        assert found == [name for name in DOUBLES if name == backend]
         results = []
         for job in work:
             x = memory(comm, job.inputs[comm.rank].size, job.dtype)
@@ -70,7 +72,7 @@ def main(cache: Path, folder: Path) -> None:
         machine.check(job, outcome, job.mapped)
     on_cpus = [[launches[-1] for launches in outcome.outputs] for outcome in outcomes]
     wrong = []
-    for name in DEVICES:
+    for name in BACKENDS:
         for job, wanted, got in zip(work, on_cpus, on_backend(name, work), strict=True):
             pairs = zip(wanted, got, strict=True)
             if not all(np.array_equal(a.view(np.uint8), b.view(np.uint8)) for a, b in pairs):

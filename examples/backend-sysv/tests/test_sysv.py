@@ -134,7 +134,7 @@ def conformance(*arguments: str) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_pairs_of_ranks_pass_every_clause_of_memory_channels_and_packets():
-    profiles = ("memory-channel", "packets")  # all of them: see below
+    profiles = ("memory-channel", "packets")  # the others take long: test_it_is_conformant has all
     assert "verdict: partial" in conformance("--ranks", "2", *(word for p in profiles for word in ("--profile", p)))
 
 

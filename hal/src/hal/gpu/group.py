@@ -14,7 +14,7 @@ from hal.interface.errors import UsageError
 from hal.interface.executor import Membership
 
 PAIR_SCRATCH = 1 << 19
-"""Scratch of a launch on a pair's lane."""
+"""Scratch of a launch on a pair's lane, as much as `staged` of send_recv takes. A rank keeps 2 MiB for each member."""
 
 
 class Group:
