@@ -355,4 +355,5 @@ class Communicator:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Communicator rank {self.rank} of {self.size}, group {self._group.name}>"
+        mixed = f", backends {', '.join(self._group.backends or ())}" if self._group.mixed else ""
+        return f"<Communicator rank {self.rank} of {self.size}, group {self._group.name}{mixed}>"

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from hal import bootstrap, config
 from hal.bootstrap import Launch, Store, StoreServer
 from hal.interface.errors import PeerFailure, UsageError
 from hal.plan.trace_file import TraceFile
+from hal.runtime.backends import Backend
 from hal.runtime.group import Group, open_device
 from hal.runtime.hosts import Transports, check_names
 from hal_collectives.communicator import Communicator
@@ -68,6 +69,7 @@ def connect(store: Store, settings: config.Config, *, local_rank: int = 0, name:
             verify=settings.verify == "always",
             join_timeout=max(settings.timeout, settings.bootstrap.timeout),
             transports=_transports(settings),
+            backend=Backend(settings.backend, settings.section),
         )
     except BaseException:
         device.close()
@@ -82,19 +84,24 @@ def _transports(settings: config.Config) -> Transports:
 
 
 @contextlib.contextmanager
-def local(size: int, **overrides: Any) -> Iterator[list[Communicator]]:
+def local(size: int, *, backend: str | Sequence[str] | None = None, **overrides: Any) -> Iterator[list[Communicator]]:
     """Communicators of `size` ranks in this process, each for a thread of its own. `overrides` as of `init`.
 
-    Where a rank cannot join, the others do not wait for it, and its error is raised here.
+    `backend` is a name for all ranks, or one for each. Where a rank cannot join, the others do not wait for it, and its
+    error is raised here.
     """
     if not 1 <= size <= 1024:
         raise UsageError(f"{size} ranks: 1 to 1024 are allowed in one process")
+    names = [backend] * size if backend is None or isinstance(backend, str) else list(backend)
+    if len(names) != size:
+        raise UsageError(f"{len(names)} backends for {size} ranks: one name for all, or one for each, is needed")
     values = {name.replace("__", "."): value for name, value in overrides.items()}
-    settings = config.load(None, values)
+    loaded = {name: config.load(None, {**values, "backend": name}) for name in names}
     with StoreServer(size) as server, ThreadPoolExecutor(size, thread_name_prefix="hal-rank") as pool:
         errors: list[BaseException] = []  # in the order of time: those behind the first may be its consequences
 
         def join(rank: int) -> Communicator:
+            settings = loaded[names[rank]]
             store = Store.connect(server.address, rank=rank, secret=server.secret, timeout=settings.bootstrap.timeout)
             try:
                 return connect(store, settings, local_rank=rank)
@@ -123,7 +130,7 @@ def local(size: int, **overrides: Any) -> Iterator[list[Communicator]]:
 def run_local(size: int, function: Callable[..., T], *args: Any, **overrides: Any) -> list[T]:
     """Run `function(comm, *args)` on `size` ranks, each a thread of this process; the results by rank.
 
-    When one rank raises, the others' calls are aborted, and its error is raised here.
+    `overrides` are as of `local`. When one rank raises, the others' calls are aborted, and its error is raised here.
     """
     with local(size, **overrides) as comms:
         results: list[T | None] = [None] * size

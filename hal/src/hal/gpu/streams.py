@@ -108,11 +108,13 @@ class GpuEvent(Event):
         with device.current(), device.driver.doing("making an event"):
             self._handle = device.driver.event_create(timed=True)
         self._recorded = False
+        self._captured = False
 
     def record(self, stream: Stream) -> None:
         """See `Event.record`."""
         handle = self._device.stream(stream).handle
         with self._device.current(), self._device.driver.doing("recording an event"):
+            self._captured = self._device.driver.capturing(handle)
             self._device.driver.event_record(self._handle, handle)
         self._recorded = True
 
@@ -138,6 +140,8 @@ class GpuEvent(Event):
     def _reached(self) -> bool:
         if not self._recorded:
             return False
+        if self._captured:
+            raise UsageError("this event was recorded while its stream was captured: it is a part of the graph alone")
         with self._device.current(), self._device.driver.doing("the work before an event has failed"):
             return self._device.driver.event_query(self._handle)
 

@@ -52,7 +52,10 @@ class Event(abc.ABC):
 
     @abc.abstractmethod
     def record(self, stream: Stream) -> None:
-        """Mark the end of all work enqueued on `stream` so far. Recording again moves the mark."""
+        """Mark the end of all work enqueued on `stream` so far. Recording again moves the mark.
+
+        While `stream` is captured the mark is one of the graph: `synchronize` is then a `UsageError`.
+        """
 
     @abc.abstractmethod
     def wait(self, stream: Stream) -> None:

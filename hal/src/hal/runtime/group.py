@@ -21,6 +21,8 @@ from hal.plan.memo import once_per_plan
 from hal.plan.model import Plan
 from hal.plan.validate import validate
 from hal.plan.verify import prove
+from hal.runtime.backends import Backend, open_common, tell
+from hal.runtime.bridged import BridgedExecutor
 from hal.runtime.disagreement import NO_ROOT
 from hal.runtime.hosts import Hosts, Transports, meet
 from hal.runtime.placed import placed
@@ -34,7 +36,8 @@ class Group:
     is proven right before its first run (`hal.plan.verify`). `timeout` is the deadline of its calls, in seconds, and of
     its making too unless `join_timeout` says otherwise: processes may start later than that apart. `transports` are
     those by which members of other hosts may be reached, and say which host this is; without them all members share
-    one. `hosts` is what the members know of each other already.
+    one. `backend` is that of the device: members may then have devices of different ones. `hosts` and `backends` are
+    what the members know of each other already.
     """
 
     def __init__(
@@ -49,6 +52,8 @@ class Group:
         join_timeout: float | None = None,
         transports: Transports | None = None,
         hosts: Hosts | None = None,
+        backend: Backend | None = None,
+        backends: tuple[str, ...] | None = None,
     ) -> None:
         if store.rank not in members:
             raise UsageError(f"rank {store.rank} makes a group of ranks {members} without being one of them")
@@ -67,19 +72,44 @@ class Group:
         self._hosts = hosts
         if transports is not None:
             transports.keep()
+        self._backend = backend
+        self.backends = backends
+        """The backend of each member's device, where that is known."""
+        self._runs_on = device
+        """What runs the plans: in a mixed group the host backend's device."""
         try:
-            self.executor: Executor = device.create_executor(self._membership())
+            self.executor = self._join()
         except BaseException:
             self._release()
+            if self._runs_on is not device:
+                self._runs_on.close()
             raise
         self._patience = timeout
+
+    def _join(self) -> Executor:
+        own = self._backend
+        if own is None:
+            return self.device.create_executor(self._membership())
+        if self.backends is None:
+            self.backends = tell(own, self.exchange, self.members, self.rank)
+        if self.mixed:
+            self._runs_on = open_common(own, self.device, self.backends, self.exchange, self.members)
+        executor = self._runs_on.create_executor(self._membership())
+        if self._runs_on is self.device:
+            return executor
+        return BridgedExecutor(executor, self.device, self._runs_on, self.members)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether members have devices of different backends: see `hal.runtime.backends`."""
+        return len(set(self.backends or ())) > 1
 
     def _membership(self) -> Membership:
         membership = Membership(self.rank, self.size, self.exchange, self.members, timeout=self._patience)
         if self._transports is None:
             return membership
         if self._hosts is None:
-            self._hosts = meet(self.exchange, self.members, self._transports, self.device.capabilities)
+            self._hosts = meet(self.exchange, self.members, self._transports, self._runs_on.capabilities)
         if len(set(self._hosts.hosts)) == 1:
             return membership
         names = [self._hosts.transport(self.rank, other) for other in range(self.size)]
@@ -138,7 +168,7 @@ class Group:
             if each.size != executor.size:
                 raise PlanError(f"plan {each.name!r} is made for {each.size} ranks, the group has {executor.size}")
             check(each)
-            _check_switches(each, self.device)
+            _check_switches(each, self._runs_on)
             if self.verify:
                 prove(each, variable=layout is not None)
             where = layout(each) if layout else Layout.uniform(each, count, dtype.itemsize)
@@ -147,7 +177,7 @@ class Group:
                 raise PlanError(
                     f"plan {each.name!r} needs {program.scratch_bytes} bytes of scratch for {count} elements of "
                     f"{dtype.label}, a launch has {executor.scratch_bytes}: take another algorithm, or more scratch "
-                    f"({self.device.properties.name}: `scratch_size` is for two launches)"
+                    f"({self._runs_on.properties.name}: `scratch_size` is for two launches)"
                 )
             programs.append(program)
             layouts.append(where)
@@ -182,6 +212,7 @@ class Group:
             return None
         members = tuple(self.members[rank] for _, rank in sorted(chosen))
         name = f"{self.name}.{number}.{color}"
+        places = [self.members.index(m) for m in members]
         return Group(
             self.device,
             self.store,
@@ -190,7 +221,9 @@ class Group:
             timeout=self.timeout,
             verify=self.verify,
             transports=self._transports,
-            hosts=None if self._hosts is None else self._hosts.of([self.members.index(m) for m in members]),
+            hosts=None if self._hosts is None else self._hosts.of(places),
+            backend=self._backend,
+            backends=None if self.backends is None else tuple(self.backends[p] for p in places),
         )
 
     def abort(self) -> None:
