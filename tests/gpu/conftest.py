@@ -83,3 +83,19 @@ def run(request: pytest.FixtureRequest) -> Run:
         return done.stdout + (done.stderr if fails else "")
 
     return run
+
+
+@pytest.fixture
+def both(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment of a process where the backends for GPUs find their doubles."""
+    cache = Path(request.config.cache.mkdir("hal_rocm"))
+    try:
+        hip = standin.environment(cache)
+    except standin.Unavailable as why:
+        pytest.skip(str(why))
+    cuda = cuda_environment(Path(request.config.cache.mkdir("hal_cuda")))
+    paths = {name: os.pathsep.join((cuda[name], hip[name])) for name in ("PYTHONPATH", "LD_LIBRARY_PATH")}
+    small = {f"HAL_{section}_SEGMENT_SIZE": "128M" for section in ("CUDA", "ROCM")}
+    # each double's library compiles for CPUs in a way of its own: their kernels are kept apart
+    apart = {"XDG_CACHE_HOME": str(cache / "kernels-of-both")}
+    return hip | paths | small | apart | {"HAL_CUDA_THREADS": "1", "HAL_ROCM_THREADS": "4"}

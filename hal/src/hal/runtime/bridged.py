@@ -13,7 +13,7 @@ from typing import Any
 
 from hal.interface.capability import Capability
 from hal.interface.device import Device, Event, Memory
-from hal.interface.errors import HalError, NotSupported, UsageError, WorldError
+from hal.interface.errors import HalError, NotSupported, StallTimeout, UsageError, WorldError
 from hal.interface.executor import Call, Executable, Executor
 from hal.plan.collective import Collective
 from hal.plan.lower import Program
@@ -111,6 +111,8 @@ class BridgedExecutor(Executor):
         self._mark.record(stream)
         try:
             self._mark.synchronize(timeout)
+        except StallTimeout:
+            raise StallTimeout(f"what it was given before this call was not done after {timeout} s") from None
         except UsageError as error:
             raise NotSupported(
                 "a call in a group of several backends runs on the CPUs, and cannot be part of a graph: "
