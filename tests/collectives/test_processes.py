@@ -27,7 +27,7 @@ class OwnJobs(Jobs):
         return super().take(number)
 
 
-with hal_collectives.init(timeout=20) as comm:
+with hal_collectives.init(timeout=20, verify="never") as comm:  # proven in the tests of threads, once for all ranks
     cases = {cases}
     wrong = run_all(comm, OwnJobs(cases, comm.size, 1))
     half = comm.split(comm.rank // 2)
