@@ -6,7 +6,8 @@ import ctypes
 import math
 import weakref
 from dataclasses import dataclass, replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 
@@ -103,6 +104,10 @@ class Arrays:
             self._order = self.device.create_stream()
         found = described(x, what, self.device, self._order.handle if settle and self._order else -1)
         if settle and self._order is not None:
+            if found.stream is not None:
+                mark = self.device.create_event()
+                mark.record(cast("Stream", SimpleNamespace(ptr=found.stream)))
+                mark.synchronize(self._timeout)
             self._order.synchronize(self._timeout)
         if found.dtype is None:
             known = ", ".join(each.name.lower() for each in DType)

@@ -98,23 +98,27 @@ def described(x: Any, what: str, device: Device, stream: int) -> Described:
     except (TypeError, ValueError, BufferError, RuntimeError, KeyError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError(f"{what} is a {type(x).__name__} that cannot be read: {error}") from None
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise UsageError(f"{what} is a {type(x).__name__} that cannot be read: {reason}") from None
     if not _contiguous(found):
         raise UsageError(f"{what} is not contiguous (shape {found.shape}, strides {found.strides}): copy it first")
     return found
 
 
 def _interface(given: dict[str, Any]) -> Described:
-    """The array interface, without its stream: whoever calls with arrays under way gives the stream."""
+    """The array interface. Its stream is to be waited for by whoever is not ordered behind it."""
     dtype = np.dtype(given["typestr"])
     address, read_only = given["data"]
     strides = given.get("strides")
     elements = None if strides is None else tuple(s // dtype.itemsize for s in strides)
+    stream = given.get("stream")
+    if stream is not None and not isinstance(stream, int):
+        raise ValueError(f"its stream is {stream!r}: an integer is needed")
     try:
         known = DType.of(dtype) if dtype.byteorder != ">" else None
     except UsageError:
         known = None
-    return Described(int(address), tuple(given["shape"]), elements, known, dtype.str, not read_only)
+    return Described(int(address), tuple(given["shape"]), elements, known, dtype.str, not read_only, stream)
 
 
 def _contiguous(found: Described) -> bool:

@@ -69,6 +69,8 @@ class Described:
     """None for a type that HAL does not have."""
     type_text: str
     writable: bool = True
+    stream: int | None = None
+    """The stream in whose order it will be ready, where there is one to be waited for."""
 
 
 def describe(capsule: object) -> Described:
