@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import logging
 import threading
@@ -14,6 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from hal import plugins
+from hal.channels import MemoryChannel, PacketChannel, PortChannel, Semaphore, SwitchChannel
+from hal.interface.device import Memory
 from hal.interface.dtypes import DType
 from hal.interface.errors import BackendUnavailable, HalError, NotSupported, PeerFailure, StallTimeout, UsageError
 from hal.plan.builder import PlanBuilder
@@ -116,6 +119,46 @@ def test_async_messages_and_prepared_calls() -> None:
         assert (got == 1 - comm.rank).all()
 
     run(body)
+
+
+def test_channels() -> None:
+    """They reach the copies: a put, a get, packets, posts; a store to all, which leaves what it does not write."""
+
+    def body(comm: Communicator) -> list[bytes]:
+        group, device, seen = comm.caller.group, comm.device, []
+        memory, port, packets = (kind(group, 1 - comm.rank) for kind in (MemoryChannel, PortChannel, PacketChannel))
+
+        def filled(value: int) -> Memory:
+            made = device.allocate(100)
+            device.fill(made.address, value, 100)
+            return made
+
+        source, target = filled(10 + comm.rank), filled(1)
+        for send, receive in (
+            (memory.put, memory.accept),
+            (memory.offer, memory.get),
+            (port.post, port.accept),
+            (packets.put, packets.accept),
+        ):
+            for sender in (0, 1):
+                if comm.rank == sender:
+                    send(source)
+                else:
+                    receive(target)
+                    seen.append(ctypes.string_at(target.address, 100))
+            device.fill(target.address, 1, 100)
+        Semaphore(group, 1 - comm.rank).signal() if comm.rank else Semaphore(group, 1).wait()
+        switch = SwitchChannel(group)
+        switch.load_reduce(source, target, DType.UINT8, root=1)
+        seen.append(ctypes.string_at(target.address, 100))
+        switch.store(source, target, root=1)
+        seen.append(ctypes.string_at(target.address, 100))
+        device.free(source)
+        device.free(target)
+        return seen
+
+    expected = [[*[11] * 4, 1, 11], [*[10] * 4, 21, 11]]
+    assert run(body) == [[bytes([value]) * 100 for value in values] for values in expected]
 
 
 def test_groups_of_some_of_the_ranks() -> None:

@@ -69,8 +69,9 @@ class BridgedExecutor(Executor):
             return self._pairs[sender, receiver]
 
     def is_mapped(self, address: int, nbytes: int) -> bool:
-        """See `Executor.is_mapped`: what others reach is the copy."""
-        return False
+        """See `Executor.is_mapped`. What others reach is the copy, of whatever memory."""
+        with self.lock:
+            return self.inner.is_mapped(self.room(nbytes), nbytes)
 
     def abort(self) -> None:
         """See `Executor.abort`."""
