@@ -64,7 +64,7 @@ def test_a_covering_sample(order: list[str]) -> None:
 
 
 def test_on_several_hosts() -> None:
-    jobs = Jobs(sample()[:60], 3, seed=6)
+    jobs = Jobs(sample()[:30], 3, seed=6)
     problems = shown(run_on_hosts("aba", lambda comm: run_all(comm, jobs), backend=["host", "sysv", "sysv"]))
     assert not problems, f"\n{problems}"
 
