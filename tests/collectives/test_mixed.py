@@ -69,6 +69,22 @@ def test_on_several_hosts() -> None:
     assert not problems, f"\n{problems}"
 
 
+def test_what_is_alike_on_several_hosts_is_refused() -> None:
+    """Its ranks reach those of other hosts in the mixed group alone."""
+
+    def body(comm: Communicator) -> str:
+        if comm.rank == 2:
+            with comm.split(0) as part:  # type: ignore[union-attr]  # a color gives a group
+                return str(part.size)
+        error = said(lambda: comm.split(1))
+        assert isinstance(error, NotSupported)
+        return error.message
+
+    message = "the ranks are on 2 hosts, and the device of rank {} reaches members by mapped memory alone: it lacks"
+    lacks = [f"{message.format(rank)} the capability remote_members" for rank in range(2)]
+    assert run_on_hosts("aba", body, backend=["sysv", "sysv", "host"]) == [*lacks, "1"]
+
+
 @pytest.mark.parametrize("registered", [True, False])
 def test_all_ranks_run_the_same_plan(registered: bool) -> None:
     """The copies are registered memory: whether the host's arrays are decides for all."""

@@ -24,7 +24,7 @@ from hal.plan.verify import prove
 from hal.runtime.backends import Backend, open_common, tell
 from hal.runtime.bridged import BridgedExecutor
 from hal.runtime.disagreement import NO_ROOT
-from hal.runtime.hosts import Hosts, Transports, meet
+from hal.runtime.hosts import Hosts, Transports, meet, unable
 from hal.runtime.placed import placed
 
 
@@ -112,6 +112,8 @@ class Group:
             self._hosts = meet(self.exchange, self.members, self._transports, self._runs_on.capabilities)
         if len(set(self._hosts.hosts)) == 1:
             return membership
+        if Capability.REMOTE_MEMBERS not in self._runs_on.capabilities:  # of ranks that a mixed group had connected
+            raise unable(self._hosts.hosts, self.members[self.rank])
         names = [self._hosts.transport(self.rank, other) for other in range(self.size)]
         remote = [self._hosts.remote(self.rank, other) for other in range(self.size)]
         opened = (self._transports.open(n) if far and n else None for n, far in zip(names, remote, strict=True))

@@ -145,15 +145,20 @@ def meet(
     found = Hosts(hosts, tuple(tuple(u) for _, u, _ in said), tuple(r for _, _, r in said))
     for number, (can, _, _) in zip(ranks, said, strict=True):
         if not can:
-            raise NotSupported(
-                f"the ranks are on {len(set(hosts))} hosts, and the device of rank {number} reaches members by mapped "
-                f"memory alone: it lacks the capability {Capability.REMOTE_MEMBERS.value}"
-            )
+            raise unable(hosts, number)
     for rank in range(len(hosts)):
         for other in range(rank):
             if found.remote(rank, other) and found.transport(rank, other) is None:
                 raise BackendUnavailable(_unreachable(found, ranks, other, rank))
     return found
+
+
+def unable(hosts: Sequence[str], number: int) -> NotSupported:
+    """The error for members on several hosts, where the device of rank `number` of the job reaches one host alone."""
+    return NotSupported(
+        f"the ranks are on {len(set(hosts))} hosts, and the device of rank {number} reaches members by mapped memory "
+        f"alone: it lacks the capability {Capability.REMOTE_MEMBERS.value}"
+    )
 
 
 def _unreachable(found: Hosts, ranks: Sequence[int], *pair: int) -> str:
