@@ -80,6 +80,12 @@ def parts(comm: Communicator) -> str:
         assert (seen(x) == sum(alike) + turn * len(alike)).all()
         comm.all_reduce(x)
         assert (seen(x) == sum(r + turn for rank in range(comm.size) for r in same(names, rank))).all()
+    # new outputs lie where the inputs do
+    mine = filled(comm, comm.rank, comm.rank + 1)
+    every, later = comm.all_gather_v(mine), comm.all_gather(filled(comm, comm.rank, 1), async_op=True).wait()
+    assert type(every) is type(later) is type(mine)
+    assert seen(every).tolist() == [rank for rank in range(comm.size) for _ in range(rank + 1)]
+    assert seen(later).tolist() == [[rank] for rank in range(comm.size)]
     return f"{type(part.caller.group.executor).__name__} {type(comm.caller.group.executor).__name__}"
 
 
