@@ -150,8 +150,8 @@ def test_a_test_without_a_group_of_its_size_has_not_run(conformance: Conformance
     assert outcomes == ["resource"], done.text
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", [pytest.param("", marks=pytest.mark.exhaustive), "little"])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("fault", ["", "little"])
 def test_the_transport_of_the_double_does_what_is_specified(conformance: Conformance, fault: str) -> None:
     done = conformance("--profile", "transport", fault=fault)
     assert done.status == 0, done.text

@@ -26,7 +26,7 @@ MIXED = {**RDMA, "transports": ["ib,tcp", "ib,tcp", "ib,tcp", "tcp"]}
 """On the hosts aabc: ranks 0 and 1 share memory, both reach rank 2 by ib, and all reach rank 3 by TCP."""
 
 
-@pytest.mark.parametrize("hosts", ["ab", "aba"])
+@pytest.mark.parametrize("hosts", [pytest.param("ab", marks=pytest.mark.exhaustive), "aba"])
 def test_a_covering_sample(hosts: str) -> None:
     cases = covering(matrix(dtypes=[DType.INT32, DType.FLOAT16], counts=[0, 1, 1000], memories=["plain"]), 1, 2)
     check(hosts, cases, seed=6, **RDMA)
@@ -52,7 +52,7 @@ def test_a_covering_sample_over_mapped_memory_ib_and_tcp() -> None:
     check("aabc", covering(matrix(dtypes=[DType.INT32], counts=[1, 1000], memories=["plain"]), 2, 2), 7, **MIXED)
 
 
-@pytest.mark.parametrize("queues", [1, 2])
+@pytest.mark.parametrize("queues", [pytest.param(1, marks=pytest.mark.exhaustive), 2])
 def test_messages_larger_than_scratch(queues: int) -> None:
     """With several queues large puts are spread over them."""
 

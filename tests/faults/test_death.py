@@ -120,6 +120,5 @@ def test_ranks_that_end_after_their_last_call_disturb_nobody() -> None:
     ],
 )
 def test_ranks_that_end_after_their_last_call_disturb_nobody_on_a_busy_machine(kind: str) -> None:
-    for size in (2, 4, 8):
-        for calls in (1, 5):
-            assert_no_false_alarm(size, kind, calls)
+    for size, calls in ((2, 1), (4, 5), (8, 1)):
+        assert_no_false_alarm(size, kind, calls)

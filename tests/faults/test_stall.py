@@ -99,7 +99,7 @@ def test_a_stopped_process_stalls_the_others_and_learns_of_it_when_it_goes_on() 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [2, 8])
+@pytest.mark.parametrize("size", [pytest.param(2, marks=pytest.mark.exhaustive), 8])
 @pytest.mark.parametrize("kind", ["two_phase_mapped", "staged", "ring", "all_pairs_ll", "binomial_tree"])
 def test_stopped_processes_in_other_calls(kind: str, size: int) -> None:
     with Job(size, "repeat", kind=kind, timeout="2s") as job:

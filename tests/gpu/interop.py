@@ -6,6 +6,7 @@ with work that is still under way on the library's own stream. What is refused i
 
 from __future__ import annotations
 
+import ctypes
 import json
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -128,6 +129,27 @@ def ordered(comm: Communicator, library: Library) -> None:
         assert (held.numpy() == 0).all()
 
 
+def on_the_host(comm: Communicator, device: GpuDevice) -> None:
+    """Memory of the host that the device reaches serves as its own does, beside memory of the device."""
+    nbytes = 4 * COUNT
+    with device.current():
+        address = device.driver.host_malloc(nbytes)
+    x = np.frombuffer((ctypes.c_char * nbytes).from_address(address), np.float32)
+    x[:] = comm.rank + 1
+    comm.all_reduce(x)
+    assert (x == 3).all()
+    if comm.rank == 0:
+        comm.broadcast(x)
+        assert (x == 3).all()
+    else:
+        held = comm.empty(COUNT)
+        comm.broadcast(held)
+        assert (held.numpy() == 3).all()
+    comm.barrier()
+    with device.current():
+        device.driver.host_free(address)
+
+
 def refused(comm: Communicator, library: Library) -> dict[str, str]:
     """What is said of arrays and streams that cannot be taken."""
     held = library.array(1)
@@ -162,6 +184,7 @@ def body(comm: Communicator) -> dict[str, str]:
     library = Library(comm.device)
     given(comm, library)
     ordered(comm, library)
+    on_the_host(comm, comm.device)
     said = refused(comm, library)
     given(comm, library)
     return said

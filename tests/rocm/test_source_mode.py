@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from itertools import product
 
 import pytest
+
+from hal_conformance.settings import PROFILES
 
 pytestmark = pytest.mark.slow
 PROBE = "from hal_rocm.probe import probe; print(*probe().devices)"
@@ -14,7 +16,8 @@ BOTH = ["hip-python", "pyhip"]
 
 
 PAIRS = [
-    pytest.param(*pair, str(seed), id="-".join(map(str, pair))) for seed, pair in enumerate(product(BOTH, (2, 3, 4)), 1)
+    pytest.param(*pair, str(seed), id="-".join(map(str, pair)))
+    for seed, pair in enumerate(itertools.product(BOTH, (2, 3, 4)), 1)
 ]
 """Every binding with every number of ranks, each with a sample of the matrix of its own."""
 
@@ -38,10 +41,32 @@ def test_collectives_on_processes(run, binding, size, seed):
     assert said.count("wrong: none") == size
 
 
-@pytest.mark.parametrize("profile", ["streams", pytest.param("semaphores", marks=pytest.mark.exhaustive)])
-def test_clauses_of(run, profile):
-    said = run("hal", "conformance", "--backend", "rocm", "--quick", "--profile", profile, timeout=110)
-    assert "verdict: partial" in said  # for the profiles that were left out
+PARTS = {
+    "reductions": ["reductions"],
+    "plans": ["plans", "executor", "enqueue", "kernels", "switch-channel"],
+    "faults": ["faults", "discovery", "config", "streams", "transport"],
+    "channels": ["memory", "semaphores", "memory-channel", "packets", "port-channel"],
+    "collectives": ["collectives", "sequences"],
+}
+"""The profiles of conformance, in parts that take about as long."""
+SOME_TYPES = ["*-int32]", "*-uint8]", "*-float32]", "*-bfloat16]", "*-float8_e4m3]", "*operands*"]
+"""Tests of reductions, each of whose types and operations needs a kernel of its own."""
+
+
+def test_every_profile_is_of_one_part():
+    assert sorted(itertools.chain(*PARTS.values())) == sorted(PROFILES)
+
+
+@pytest.mark.timeout(320)
+@pytest.mark.parametrize(("binding", "ranks"), [("hip-python", "threads"), ("pyhip", "processes")])
+@pytest.mark.parametrize("part", PARTS)
+def test_clauses_of(run, part, binding, ranks):
+    """Every profile with each binding: ranks are threads with one, processes with the other."""
+    chosen = [word for profile in PARTS[part] for word in ("--profile", profile)]
+    tests = SOME_TYPES if part == "reductions" else [f"*[2-{ranks}*", "*[1*"]
+    chosen += [word for test in tests for word in ("--test", test)]
+    words = ("hal", "conformance", "--backend", "rocm", "--quick", "--limit", "100", *chosen)
+    assert "verdict: partial" in run(*words, binding=binding, timeout=300)  # for what was left out
 
 
 @pytest.mark.exhaustive

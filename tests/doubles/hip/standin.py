@@ -103,7 +103,7 @@ def _build(compiler: str, sources: list[Path], root: Path) -> None:
     shutil.rmtree(root, ignore_errors=True)
     lib = root / "lib"
     lib.mkdir(parents=True)
-    flags = ["-std=c++17", "-g1", "-O1", "-fPIC", "-fvisibility=hidden", "-pthread", "-Wall", "-Wextra", "-Werror"]
+    flags = ["-std=c++17", "-g1", "-O2", "-fPIC", "-fvisibility=hidden", "-pthread", "-Wall", "-Wextra", "-Werror"]
     common = [compiler, *flags, f"-isystem{headers()}"]
     objects = [root / f"{number}.o" for number in range(len(sources))]
     waiting = list(zip(sources, objects, strict=True))

@@ -113,8 +113,8 @@ def _qemu(found: packages.Packages, parts: Path, exchange: Path, megabytes: int,
     command += ["-L", str(root / "usr/share/seabios"), "-nodefaults", "-no-user-config", "-no-reboot"]
     command += ["-display", "none", "-serial", "stdio", "-machine", "q35", "-m", str(megabytes)]
     # software emulation: /dev/kvm may be there and not work, as in many containers; tests use one processor, since
-    # emulating two takes the guest twice as long
-    command += ["-accel", "tcg", "-cpu", "max,la57=off", "-smp", str(processors)]
+    # emulating two takes the guest twice as long; wide vectors are slow to emulate
+    command += ["-accel", "tcg", "-cpu", "Nehalem", "-smp", str(processors)]
     command += ["-kernel", str(parts / "kernel"), "-initrd", str(parts / "initrd"), "-append", _QUIET]
     command += ["-virtfs", f"{share.format('/', 'host')},readonly=on"]
     command += ["-virtfs", f"{share.format(root, 'packages')},readonly=on"]

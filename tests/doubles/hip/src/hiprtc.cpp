@@ -31,7 +31,7 @@ static Strings native(const Program& program, const Strings& options, const file
   std::ofstream file(folder / "program.cpp");
   file << "#include \"device_prelude.h\"\n" << program.source << "\nnamespace hal::device {}\nusing namespace hal::device;\n";
   for (auto& name : kernels_of(program.source)) file << "HIP_STANDIN_EXPORT(" << name << ")\n";
-  Strings command{setting("CXX", "g++"), "-std=c++17", setting("LEVEL", "-O1"), "-fPIC", "-shared", "-w",
+  Strings command{setting("CXX", "g++"), "-std=c++17", setting("LEVEL", "-O0"), "-fPIC", "-shared", "-w",
                   "-Wl,-Bsymbolic",  // a kernel may be called as a function of libc is
                   "-I" + setting("SOURCES", "."), "-I" + folder.string()};
   for (auto& option : options) {

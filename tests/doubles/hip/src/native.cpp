@@ -103,7 +103,7 @@ void Block::run() {
     for (size_t wave = 0; wave * kWavefront < fibers_.size(); wave++) moved |= finish_vote(wave);
     if (moved) {
       turn = 0;
-    } else if (turn < 50) {
+    } else if (turn < 3) {
       sched_yield();
     } else {
       timespec nap{0, 50'000};  // a spin loop: others want the processor

@@ -117,7 +117,7 @@ class CodeKernel : public Kernel {
           if (wave->state == Wave::kAtBarrier) wave->state = Wave::kRunning;
         }
         idle = 0;
-      } else if (idle < 50) {
+      } else if (idle < 3) {
         sched_yield();
       } else {
         timespec nap{0, 50'000};  // a spin loop: others want the processor
