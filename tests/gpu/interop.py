@@ -17,8 +17,9 @@ import numpy as np
 from hal.gpu.device import GpuDevice
 from hal.interface.device import Stream
 from hal.interface.dtypes import DType
-from hal.interface.errors import HalError
 from hal_collectives import Communicator, DeviceArray, dlpack, run_local
+
+from .shared import said_by
 
 COUNT = 500
 LARGE = 1 << 24
@@ -168,14 +169,7 @@ def refused(comm: Communicator, library: Library) -> dict[str, str]:
         "stream of a device": lambda: comm.on(SimpleNamespace(ptr=5, device_id=1)).all_reduce(held),
         "handle that is no number": lambda: comm.on(SimpleNamespace(ptr="5")).all_reduce(held),
     }
-    said = {}
-    for name, call in tried.items():
-        try:
-            call()
-            said[name] = "nothing"
-        except HalError as error:
-            said[name] = f"{type(error).__name__}: {error}"
-    return said
+    return said_by(tried)
 
 
 def body(comm: Communicator) -> dict[str, str]:

@@ -23,32 +23,10 @@ from hal_collectives import Communicator, DeviceArray, init, run_local
 from ..collectives.calling import Jobs, run_all
 from ..collectives.cases import matrix
 from ..collectives.oracle import Job
+from .shared import OnADouble
 
 CASES = 100
 LARGE = 1 << 25
-
-
-class Seen:
-    """Device memory as NumPy sees memory: that of the doubles is memory of this process."""
-
-    def __init__(self, owner: DeviceArray) -> None:
-        self._owner = owner
-        self.__array_interface__ = owner.__cuda_array_interface__ | {"version": 3}
-
-
-class OnADouble:
-    """A communicator whose registered arrays are NumPy's, wherever they lie."""
-
-    def __init__(self, comm: Communicator) -> None:
-        self._comm = comm
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._comm, name)
-
-    def empty(self, shape: int, dtype: Any) -> Any:
-        """See `Communicator.empty`."""
-        made = self._comm.empty(shape, dtype)
-        return np.asarray(Seen(made)) if isinstance(made, DeviceArray) else made
 
 
 class OwnJobs(Jobs):

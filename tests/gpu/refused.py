@@ -17,10 +17,11 @@ import numpy as np
 
 from hal.gpu.device import GpuDevice, open_device
 from hal.interface.dtypes import DType
-from hal.interface.errors import HalError
 from hal.plan.builder import PlanBuilder
 from hal_collectives import Communicator, run_local
 from hal_collectives.dlpack import capsule
+
+from .shared import said_by
 
 prepared = threading.Barrier(2)
 
@@ -89,13 +90,7 @@ def calls(comm: Communicator) -> dict[str, str]:
         "no stream": lambda: comm.on("stream").all_reduce(x),
         "grid": lambda: comm.caller.group.load(wide(), 1, DType.FLOAT32),
     }
-    said = {}
-    for name, call in tried.items():
-        try:
-            call()
-            said[name] = "nothing"
-        except HalError as error:
-            said[name] = f"{type(error).__name__}: {error}"
+    said = said_by(tried)
     x.copy_from(np.full(16, comm.rank + 1, np.float32))
     comm.all_reduce(x)
     assert (x.numpy() == 3).all()

@@ -18,7 +18,7 @@ from hal_collectives.algorithms import get
 from ..collectives import plans
 from ..device import machine
 from ..device.machine import Array, Job, algorithm_job, job_of
-from ..rocm.ranks import Seen
+from .shared import Seen
 
 SIZE = 3
 BACKENDS = ("host", "cuda", "rocm")

@@ -5,16 +5,15 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Sequence
-from typing import Any, cast
-
-import numpy as np
+from typing import cast
 
 from hal.interface.dtypes import DType, ReduceOp
-from hal_collectives import Communicator, DeviceArray, init, run_local
+from hal_collectives import Communicator, init, run_local
 
 from ..collectives.calling import Jobs, run_all, shown
 from ..collectives.cases import MOVING, REDUCING, Case, matrix
 from ..collectives.oracle import Job
+from ..gpu.shared import OnADouble
 
 FEW = {DType.INT32: {ReduceOp.SUM, ReduceOp.MAX}, DType.BFLOAT16: {ReduceOp.SUM}}
 """Types and operations that need few kernels."""
@@ -30,33 +29,9 @@ def cases(size: int, seed: int, share: float, collectives: Sequence[str] = ()) -
     return random.Random(seed).sample(found, int(len(found) * share)) if share < 1 else found
 
 
-class Seen:
-    """Device memory as NumPy sees memory: that of the stand-in is memory of this process."""
-
-    def __init__(self, owner: DeviceArray) -> None:
-        self._owner = owner
-        self.__array_interface__ = owner.__cuda_array_interface__ | {"version": 3}
-
-
-class OnTheStandIn:
-    """A communicator whose new arrays, which lie in the stand-in's device memory, are NumPy's."""
-
-    def __init__(self, comm: Communicator) -> None:
-        self._comm = comm
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._comm, name)
-
-    def empty(self, shape: int, dtype: Any) -> Any:
-        """See `Communicator.empty`."""
-        made = self._comm.empty(shape, dtype)
-        assert isinstance(made, DeviceArray)
-        return np.asarray(Seen(made))
-
-
 def run_here(comm: Communicator, jobs: Jobs) -> list[str]:
     """Run all cases."""
-    return run_all(cast(Communicator, OnTheStandIn(comm)), jobs)
+    return run_all(cast(Communicator, OnADouble(comm)), jobs)
 
 
 class OwnJobs(Jobs):
