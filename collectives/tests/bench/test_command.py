@@ -53,6 +53,7 @@ def test_it_starts_two_ranks(tmp_path):
     report = Report.from_json((tmp_path / "r.json").read_text())
     assert report.environment["ranks"] == 2
     assert len({one["pid"] for one in report.environment["hosts"]}) == 2
+    assert [one["backend"] for one in report.environment["hosts"]] == ["host"] * 2
     assert [row.size for row in report.rows] == [64, 1024] * 2
 
 

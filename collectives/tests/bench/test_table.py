@@ -71,11 +71,13 @@ def test_the_closing_lines():
 
 def test_the_lines_before():
     settings = Settings(collectives=("all_reduce",), factor=None, step=64)
-    assert preamble(settings, [{"pid": 42, "host": "node1"}], "host") == [
-        "# nRanks 1 minBytes 8 maxBytes 134217728 step: 64(bytes) warmup iters: 5 iters: 20 rounds: 3 validation: 1 "
+    ranks = [{"pid": 42, "host": "node1", "backend": "host"}, {"pid": 7, "host": "node1", "backend": "cuda"}]
+    assert preamble(settings, ranks) == [
+        "# nRanks 2 minBytes 8 maxBytes 134217728 step: 64(bytes) warmup iters: 5 iters: 20 rounds: 3 validation: 1 "
         "buffers: mapped",
         "#",
         "# Using devices",
         "#  Rank  0 Pid     42 on      node1 device host",
+        "#  Rank  1 Pid      7 on      node1 device cuda",
         "#",
     ]

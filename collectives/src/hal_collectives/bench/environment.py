@@ -20,9 +20,9 @@ _RECORD = 256
 """Bytes in which a rank says where it runs."""
 
 
-def describe_ranks(comm: Communicator) -> list[dict[str, Any]]:
-    """Host name and process id of every rank, in order. All ranks call this together."""
-    own = json.dumps({"host": socket.gethostname()[:64], "pid": os.getpid()}).encode()
+def describe_ranks(comm: Communicator, backend: str) -> list[dict[str, Any]]:
+    """Host name, process id and backend of every rank, in order. All ranks call this together, with their own."""
+    own = json.dumps({"host": socket.gethostname()[:64], "pid": os.getpid(), "backend": backend[:64]}).encode()
     record = np.frombuffer(own.ljust(_RECORD), np.uint8).copy()
     everyone = np.empty(_RECORD * comm.size, np.uint8)
     comm.all_gather(record, everyone)

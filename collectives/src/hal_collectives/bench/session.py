@@ -24,11 +24,11 @@ def run(comm: Communicator, settings: Settings, screen: Screen | None) -> Report
     settings.check(comm.size)
     all_cases = cases(settings, comm.size)
     backend = config.load(settings.config).backend
-    ranks = describe_ranks(comm)
+    ranks = describe_ranks(comm, backend)
     buffers = Buffers(comm, all_cases, mapped=settings.mapped)
     named = len(settings.collectives) > 1
     if screen is not None:
-        for text in table.preamble(settings, ranks, backend) + table.header(named=named):
+        for text in table.preamble(settings, ranks) + table.header(named=named):
             screen.line(text)
     rows: list[Row] = []
     for number, case in enumerate(all_cases):

@@ -24,7 +24,7 @@ _TYPE_NAMES = {
 }
 
 
-def preamble(settings: Settings, ranks: Sequence[dict[str, Any]], backend: str) -> list[str]:
+def preamble(settings: Settings, ranks: Sequence[dict[str, Any]]) -> list[str]:
     """The lines before the table: the settings, and where each rank runs (`environment.describe_ranks`)."""
     step = f"{settings.factor}(factor)" if settings.factor is not None else f"{settings.step}(bytes)"
     return [
@@ -34,7 +34,7 @@ def preamble(settings: Settings, ranks: Sequence[dict[str, Any]], backend: str) 
         "#",
         "# Using devices",
         *(
-            f"#  Rank {number:2d} Pid {rank['pid']:6d} on {rank['host']:>10} device {backend}"
+            f"#  Rank {number:2d} Pid {rank['pid']:6d} on {rank['host']:>10} device {rank['backend']}"
             for number, rank in enumerate(ranks)
         ),
         "#",
