@@ -12,12 +12,17 @@ import time
 import uuid
 from collections.abc import Iterator
 
+import hypothesis
 import psutil
 import pytest
 
 # Before pytest gives the tests below the folder hal/ module names that begin with "hal": with the package known, that
 # folder is not taken for it.
 import hal  # noqa: F401
+
+# an example may be slow where the machine is busy: what ends a test that hangs is pytest's time-out
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 GRACE = 10.0  # seconds; what is on its way out may take a moment on a busy machine
 MARK = "PYTEST_LEAK_MARK"

@@ -214,7 +214,7 @@ def test_handles_that_name_something_else(device: HostDevice, foreign: tuple[sub
             device.import_memory(altered(handle, **changes))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=st.one_of(
         st.binary(max_size=80),

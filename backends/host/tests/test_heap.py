@@ -66,7 +66,7 @@ class HeapMachine(RuleBasedStateMachine):
 
 
 TestHeap = HeapMachine.TestCase
-TestHeap.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+TestHeap.settings = settings(max_examples=30, stateful_step_count=40)
 
 
 class Returning:

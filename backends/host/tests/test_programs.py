@@ -27,7 +27,7 @@ WORD = st.one_of(
     st.integers(-3, 20),
     st.sampled_from([2**15, 2**16, 2**20, 2**31 - 1, 2**31, 2**32, 2**62, 2**62 + 1, 2**63 - 1, -(2**63)]),
 )
-FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

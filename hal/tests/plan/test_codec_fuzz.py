@@ -11,10 +11,8 @@ from hal.interface.errors import PlanError
 from hal.plan import Plan, PlanBuilder, digest, dumps, encode, loads
 
 CHUNKS = 4
-few = settings(max_examples=60, database=None, deadline=None)
-many = settings(
-    max_examples=200, database=None, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+few = settings(max_examples=60, database=None)
+many = settings(max_examples=200, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @st.composite

@@ -10,7 +10,7 @@ from hal.plan.layout import SCRATCH_ALIGN, cut
 
 
 @given(st.integers(0, 10**9), st.integers(1, 200), st.integers(1, 64))
-@settings(database=None, deadline=None)
+@settings(database=None)
 def test_a_cut_covers_the_count_at_aligned_places(count, pieces, align):
     extents = cut(count, pieces, align)
     assert len(extents) == pieces

@@ -11,7 +11,7 @@ from hal.plan import import_mscclpp, validate
 
 from .mscclpp_documents import PIPELINE, document, on, op, own, remote, switch
 
-few = settings(max_examples=150, database=None, deadline=None)
+few = settings(max_examples=150, database=None)
 
 BLOCKS = [
     [on("signal", 0), on("wait", 0), op("nop"), op("rres", [own("i"), remote(0)], [own("i"), remote(0)], "memory")],

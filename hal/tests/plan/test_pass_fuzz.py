@@ -18,7 +18,6 @@ CHUNKS = 4
 many = settings(
     max_examples=150,
     database=None,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
