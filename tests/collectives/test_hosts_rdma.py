@@ -43,6 +43,7 @@ def test_the_whole_matrix(hosts: str, share: int) -> None:
     check(hosts, cases[share::SHARES], share, **RDMA | {"host__scratch_size": "4M"})
 
 
+@pytest.mark.exhaustive
 def test_the_transports_of_a_pair_are_those_that_both_may_use() -> None:
     assert run_on_hosts("aabc", lambda c: float(c.all_reduce(np.ones(1))[0]), **MIXED) == [4.0] * 4
 

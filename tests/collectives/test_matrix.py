@@ -59,7 +59,7 @@ def test_the_whole_matrix(size: int, collective: str) -> None:
 @pytest.mark.parametrize("collective", [*REDUCING, *MOVING])
 @pytest.mark.parametrize("size", MANY)
 def test_many_ranks_and_a_part_of_the_matrix(size: int, collective: str) -> None:
-    check(size, _share(size, collective, 12), seed=size)
+    check(size, _share(size, collective, 24), seed=size)
 
 
 @pytest.mark.exhaustive

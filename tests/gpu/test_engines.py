@@ -26,7 +26,7 @@ def faults(backend: str, name: str) -> dict[str, str]:
     return {name.upper(): BLOCK} if backend == "cuda" else hip(name)
 
 
-@pytest.mark.parametrize("copies", ["kernel", "engine"])
+@pytest.mark.parametrize("copies", [pytest.param("kernel", marks=pytest.mark.exhaustive), "engine"])
 @pytest.mark.parametrize("backend", BOTH)
 def test_blocks_of_every_size(run, backend, copies):
     said = run(backend, *PROGRAM, "sizes", "3", environment={"COPIES": copies})

@@ -15,7 +15,7 @@ from hal.bootstrap.wire import FrameReader, Op, Request, decode_response, encode
 SECRET = "a secret of this test"
 LIMITS = Limits(max_key=64, max_value=4096)
 SIZE = 100_000
-SLOW = settings(max_examples=2000)
+SLOW = settings(max_examples=800)
 FAST = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 REQUESTS = st.builds(
