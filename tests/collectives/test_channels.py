@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -37,17 +37,22 @@ def content(memory: Memory) -> bytes:
     return ctypes.string_at(memory.address, memory.nbytes)
 
 
+def ways_to_send(group: Group, peer: int) -> list[tuple[Callable[[Memory], None], Callable[[Memory], None]]]:
+    """A put, a get, posts, packets: what the sender calls, and what the receiver."""
+    memory, port, packets = (kind(group, peer) for kind in (MemoryChannel, PortChannel, PacketChannel))
+    return [
+        (memory.put, memory.accept),
+        (memory.offer, memory.get),
+        (port.post, port.accept),
+        (packets.put, packets.accept),
+    ]
+
+
 def test_every_kind_of_channel_transfers() -> None:
     def body(rank: int) -> list[bytes]:
         group = ranks.groups[rank]
-        memory, port, packets = (kind(group, 1 - rank) for kind in (MemoryChannel, PortChannel, PacketChannel))
         source, seen = filled(group, 100, 10 + rank), []
-        for send, receive in (
-            (memory.put, memory.accept),
-            (memory.offer, memory.get),
-            (port.post, port.accept),
-            (packets.put, packets.accept),
-        ):
+        for send, receive in ways_to_send(group, 1 - rank):
             for sender in (0, 1):
                 if rank == sender:
                     send(source)

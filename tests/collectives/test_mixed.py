@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hal import plugins
-from hal.channels import MemoryChannel, PacketChannel, PortChannel, Semaphore, SwitchChannel
+from hal.channels import Semaphore, SwitchChannel
 from hal.interface.device import Memory
 from hal.interface.dtypes import DType
 from hal.interface.errors import BackendUnavailable, HalError, NotSupported, PeerFailure, StallTimeout, UsageError
@@ -31,6 +31,7 @@ from ..faults.threads import on_each
 from .calling import Jobs, run_all, shown
 from .cases import Case, covering, matrix
 from .hosts import run_on_hosts
+from .test_channels import ways_to_send
 
 T = TypeVar("T")
 MIXED = ["host", "sysv", "sysv", "host"]
@@ -142,7 +143,6 @@ def test_channels() -> None:
 
     def body(comm: Communicator) -> list[bytes]:
         group, device, seen = comm.caller.group, comm.device, []
-        memory, port, packets = (kind(group, 1 - comm.rank) for kind in (MemoryChannel, PortChannel, PacketChannel))
 
         def filled(value: int) -> Memory:
             made = device.allocate(100)
@@ -150,12 +150,7 @@ def test_channels() -> None:
             return made
 
         source, target = filled(10 + comm.rank), filled(1)
-        for send, receive in (
-            (memory.put, memory.accept),
-            (memory.offer, memory.get),
-            (port.post, port.accept),
-            (packets.put, packets.accept),
-        ):
+        for send, receive in ways_to_send(group, 1 - comm.rank):
             for sender in (0, 1):
                 if comm.rank == sender:
                     send(source)
