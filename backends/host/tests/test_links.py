@@ -143,8 +143,16 @@ def linked(make: Callable[[Connection], Door]) -> Iterator[tuple[list[_native.La
         yield lanes, doors
 
 
-def run(lanes: list[_native.Lane], plan: Plan, count: int, *, times: int = 3, seconds: float = 20) -> list[Any]:
-    """The last status of each rank, after the results of all calls were right."""
+def run(
+    lanes: list[_native.Lane],
+    plan: Plan,
+    count: int,
+    *,
+    times: int = 3,
+    seconds: float = 20,
+    before: Callable[[int, int], None] = lambda rank, turn: None,
+) -> list[Any]:
+    """The last status of each rank, after the results of all calls were right. `before` is done before each call."""
 
     def body(rank: int) -> int:
         program = lower(plan, rank, Layout.uniform(plan, count, 4), DType.INT32)
@@ -152,6 +160,7 @@ def run(lanes: list[_native.Lane], plan: Plan, count: int, *, times: int = 3, se
         for turn in range(times):
             x = np.arange(count, dtype=np.int32) * (rank + 1) + turn
             y = np.zeros(count, np.int32)
+            before(rank, turn)
             status = call.run(*address(x), *address(y), int(seconds * SECOND))
             if status:
                 return status
@@ -174,7 +183,14 @@ def test_a_queue_that_is_full_two_times_of_three(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_door_that_is_polled(name: str) -> None:
     with linked(lambda line: Door(line, polled=True)) as (lanes, doors):
-        assert run(lanes, get("all_reduce", name).build(2), 1000) == [0, 0]
+
+        def late(rank: int, turn: int) -> None:
+            """Each rank comes late to one call, when the other, which waits for it, has polled."""
+            end = time.monotonic() + 10
+            while turn == rank and not doors[1 - rank].polls and time.monotonic() < end:
+                time.sleep(0.001)
+
+        assert run(lanes, get("all_reduce", name).build(2), 1000, before=late) == [0, 0]
         assert min(door.polls for door in doors) > 0
 
 
