@@ -6,8 +6,9 @@ VENV := $(CURDIR)/.venv
 RUN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 
-# What the caller's shell has set up for other projects stays out.
-unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
+# What the caller's shell has set up for other projects stays out. Without bytecode on disk every process of the tests
+# would compile all that it imports.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 export PATH := $(RUN):$(PATH)
 export CXX
 

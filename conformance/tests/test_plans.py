@@ -9,7 +9,7 @@ import pytest
 from hal.interface.dtypes import DType, ReduceOp
 from hal.plan import Plan, validate
 from hal.plan.collective import Collective
-from hal.plan.verify import prove
+from hal.plan.proven import prove
 from hal.reference import run
 from hal_conformance import chance, data, litmus, programs, switches
 from hal_conformance.idle import idle_plan

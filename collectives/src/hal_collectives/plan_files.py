@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from hal.config import Config
 from hal.interface.dtypes import ReduceOp
 from hal.interface.errors import ConfigError, PlanError, UsageError
-from hal.plan import Imported, Move, Plan, digest, read_file
+from hal.plan import Move, Plan, digest, read_file
 from hal.plan.collective import Collective
 from hal.plan.lower import mapped_buffers, walk
 from hal_collectives.algorithms import Algorithm
+
+if TYPE_CHECKING:
+    from hal.plan import Imported
 
 
 @dataclass(frozen=True, eq=False)

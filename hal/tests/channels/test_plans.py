@@ -10,7 +10,7 @@ import pytest
 from hal.channels import plans
 from hal.interface.dtypes import ReduceOp
 from hal.plan import Plan, validate
-from hal.plan.verify import prove
+from hal.plan.proven import prove
 from hal.reference import run
 
 ALL: list[Callable[[], Plan]] = [

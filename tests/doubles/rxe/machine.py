@@ -100,7 +100,8 @@ def _script(command: Sequence[str]) -> str:
     paths = [environment.get("PYTHONPATH"), "/run/python"]
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     environment["PATH"] = f"{environment.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin"
-    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "RXE_GUEST": "1"}
+    environment |= {"RXE_GUEST": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # into memory, since compiling is slow in there
     lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
     lines += [(HERE / "guest.sh").read_text(), f"cd {shlex.quote(os.getcwd())}", f"exec {shlex.join(command)}"]
     return "\n".join(lines) + "\n"

@@ -12,7 +12,7 @@ from . import initrd, machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(580)]
 TESTS = Path(__file__).with_name("tests.sh")
-CHOSEN = "do_the_same or door or doctor"
+CHOSEN = "do_the_same or door or doctor or rdma"
 
 
 def run(*command: str, timeout: float) -> machine.Done:

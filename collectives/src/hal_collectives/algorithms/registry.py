@@ -14,7 +14,7 @@ from functools import cache
 from hal.interface.errors import UsageError, unknown_name
 from hal.plan.collective import Collective
 from hal.plan.model import Plan
-from hal.plan.verify import trust
+from hal.plan.proven import trust
 
 Builder = Callable[..., Plan]
 """Builds the plan for `(size)` ranks, or for `(size, root)` where the collective has a root; see `by_node`."""

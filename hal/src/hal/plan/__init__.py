@@ -4,6 +4,8 @@ Write one with `PlanBuilder`, keep it with `dumps` / `loads`, run it anywhere: `
 `hal.runtime` on devices.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from hal.plan.builder import BlockBuilder, BufferBuilder, Chunks, PlanBuilder, RankBuilder
 from hal.plan.codec import digest, dumps, encode, loads
 from hal.plan.collective import Collective
@@ -29,10 +31,12 @@ from hal.plan.model import (
     Sync,
     Wait,
 )
-from hal.plan.mscclpp import Imported, ImportOptions, import_mscclpp
 from hal.plan.rotation import rotate
 from hal.plan.text import describe, instruction_at, show
 from hal.plan.validate import validate
+
+if TYPE_CHECKING:
+    from hal.plan.mscclpp import Imported, ImportOptions, import_mscclpp
 
 load_plan = load
 """`load`, for those who import it by name."""
@@ -81,3 +85,12 @@ __all__ = [
     "show",
     "validate",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The import of MSCCL++ plans comes with its first use: ranks start sooner without it."""
+    if name not in ("Imported", "ImportOptions", "import_mscclpp"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hal.plan import mscclpp
+
+    return getattr(mscclpp, name)

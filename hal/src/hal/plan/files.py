@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hal.interface.errors import PlanError
 from hal.plan.codec import dumps, plan_of
 from hal.plan.document import Problem, content, parsed
 from hal.plan.model import Plan
-from hal.plan.mscclpp import Imported, ImportOptions, schema, translated
+
+if TYPE_CHECKING:
+    from hal.plan.mscclpp import Imported, ImportOptions
 
 _log = logging.getLogger("hal.plan")
 
@@ -36,6 +39,8 @@ def read_file(path: str | Path, options: ImportOptions | None = None, *, validat
     `options` mean nothing to a plan of HAL's own form. Without `validated` the plan may be one that
     `hal.plan.validate` refuses, which is for the verifier to say.
     """
+    from hal.plan.mscclpp import Imported, ImportOptions, schema, translated  # here, because few runs read a plan
+
     text = content(path)
     try:
         document = parsed(text)

@@ -19,8 +19,8 @@ from hal.plan.layout import Layout
 from hal.plan.lower import lower, uses_switches
 from hal.plan.memo import once_per_plan
 from hal.plan.model import Plan
+from hal.plan.proven import prove
 from hal.plan.validate import validate
-from hal.plan.verify import prove
 from hal.runtime.backends import Backend, open_common, tell
 from hal.runtime.bridged import BridgedExecutor
 from hal.runtime.disagreement import NO_ROOT

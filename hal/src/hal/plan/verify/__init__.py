@@ -2,7 +2,6 @@
 
 from hal.plan.findings import Code, Finding, Report, Where
 from hal.plan.verify.limits import Limits
-from hal.plan.verify.once import prove, trust
 from hal.plan.verify.proof import verify
 
-__all__ = ["Code", "Finding", "Limits", "Report", "Where", "prove", "trust", "verify"]
+__all__ = ["Code", "Finding", "Limits", "Report", "Where", "verify"]

@@ -13,7 +13,6 @@ from hal.interface.errors import PlanError
 from hal.plan.codec import digest
 from hal.plan.memo import once_per_plan
 from hal.plan.model import Plan
-from hal.plan.verify.proof import verify
 
 MOST_SHOWN = 5
 """Findings that the error of a refused plan quotes."""
@@ -54,6 +53,8 @@ def _prove(plan: Plan, variable: bool) -> None:
         return
     marker = _folder() / name
     if not marker.exists():
+        from hal.plan.verify import verify  # here, because few runs need it
+
         report = verify(plan, variable=variable)
         if not report.ok:
             few = "\n".join(str(finding) for finding in report.findings[:MOST_SHOWN])

@@ -5,14 +5,15 @@ import gc
 import pytest
 
 from hal.interface.errors import PlanError
-from hal.plan import PlanBuilder
-from hal.plan.verify import once, prove, trust, verify
+from hal.plan import PlanBuilder, proven
+from hal.plan.proven import prove, trust
+from hal.plan.verify import verify
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(once, "_proven", set())
+    monkeypatch.setattr(proven, "_proven", set())
     return tmp_path / "hal" / "proven"
 
 
@@ -25,7 +26,7 @@ def examined(monkeypatch):
         found.append(plan.name)
         return verify(plan, **options)
 
-    monkeypatch.setattr(once, "verify", counting)
+    monkeypatch.setattr("hal.plan.verify.verify", counting)
     return found
 
 
@@ -47,15 +48,15 @@ def test_equal_plans_are_examined_once(examined, cache):
 
 def test_a_later_process_remembers(examined, monkeypatch):
     prove(plan())
-    monkeypatch.setattr(once, "_proven", set())
+    monkeypatch.setattr(proven, "_proven", set())
     prove(plan())
     assert examined == ["p"]
 
 
 def test_another_verifier_examines_again(examined, monkeypatch):
     prove(plan())
-    monkeypatch.setattr(once, "_proven", set())
-    monkeypatch.setattr(once, "_version", lambda: "other")
+    monkeypatch.setattr(proven, "_proven", set())
+    monkeypatch.setattr(proven, "_version", lambda: "other")
     prove(plan())
     assert examined == ["p", "p"]
 
@@ -93,7 +94,7 @@ def test_trust_ends_with_the_plan():
         with pytest.raises(PlanError, match="is refused"):
             prove(plan(right=False))
     gc.collect()
-    assert not any(plan() is None for plan, _ in once._trusted.values())
+    assert not any(plan() is None for plan, _ in proven._trusted.values())
 
 
 def gathering():
@@ -110,7 +111,7 @@ def test_counts_that_differ_are_examined_apart(examined, monkeypatch):
         prove(first, variable=True)
     prove(gathering(), variable=True)
     assert examined == ["p", "p"]
-    monkeypatch.setattr(once, "_proven", set())
+    monkeypatch.setattr(proven, "_proven", set())
     prove(gathering(), variable=True)
     assert examined == ["p", "p"]
     with pytest.raises(PlanError, match="all_reduce has no form of variable counts"):
