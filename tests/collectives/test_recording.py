@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -246,6 +247,37 @@ def test_a_rank_that_ends_early_leaves_a_file_that_can_be_read(tmp_path: Path, e
     assert done.returncode != 0
     found = Counter(e["pid"] for e in spans(file) if e["cat"] == "launch" and not e["args"].get("unfinished"))
     assert found == dict.fromkeys(recorded, 5), done.stderr
+
+
+INTERRUPTED = """
+import os, signal
+import numpy as np, hal_collectives
+from hal.plan.trace_file import TraceFile
+comm = hal_collectives.init(timeout=30)
+for _ in range(5):
+    comm.all_reduce(np.ones(1000, np.float32))
+write = TraceFile.append
+def interrupted(file, events):
+    os.kill(os.getpid(), signal.SIGTERM)
+    write(file, events)
+TraceFile.append = interrupted
+comm.close()
+print("not reached")
+"""
+
+
+def test_a_rank_that_is_ended_while_it_writes_writes_all(tmp_path: Path) -> None:
+    file = tmp_path / "trace.json"
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED],
+        env={**os.environ, "HAL_TRACE": str(file)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, ""), done.stderr
+    assert sum(e["cat"] == "launch" for e in spans(file)) == 5
 
 
 def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:

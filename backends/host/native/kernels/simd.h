@@ -59,12 +59,13 @@ inline void store(void* to, V v) {
 
 template <class V>
 inline V load_some(const void* from, size_t nbytes) {
-  return (V)_mm512_maskz_loadu_epi8((uint64_t{1} << nbytes) - 1, from);
+  const __m512i some = _mm512_maskz_loadu_epi8((uint64_t{1} << nbytes) - 1, from);
+  return load<V>(&some);
 }
 
 template <class V>
 inline void store_some(void* to, V v, size_t nbytes) {
-  _mm512_mask_storeu_epi8(to, (uint64_t{1} << nbytes) - 1, (__m512i)v);
+  _mm512_mask_storeu_epi8(to, (uint64_t{1} << nbytes) - 1, load<__m512i>(&v));
 }
 
 #else
@@ -131,34 +132,51 @@ struct Parts {
   V part[n];
 };
 
-// Between a vector of half-precision numbers and single precision; to nearest even.
+// Between a vector of half-precision numbers and single precision; to nearest even. Where the instructions for it take
+// half a vector, `Halves` is one in two pieces, which memory gives and takes for nothing; else it is a vector.
 #if defined(HAL_KERNELS_AVX512)
 
-inline Parts<F32, 2> half_to_single(U16 h) {
-  return {(F32)_mm512_cvtph_ps(_mm512_castsi512_si256((__m512i)h)),
-          (F32)_mm512_cvtph_ps(_mm512_extracti64x4_epi64((__m512i)h, 1))};
+struct Halves {
+  __m256i low, high;
+};
+
+inline Halves apart(U16 v) {
+  return {_mm512_castsi512_si256((__m512i)v), _mm512_extracti64x4_epi64((__m512i)v, 1)};
 }
 
-inline U16 single_to_half(F32 low, F32 high) {
-  const __m256i l = _mm512_cvtps_ph((__m512)low, _MM_FROUND_TO_NEAREST_INT);
-  const __m256i h = _mm512_cvtps_ph((__m512)high, _MM_FROUND_TO_NEAREST_INT);
-  return (U16)_mm512_inserti64x4(_mm512_castsi256_si512(l), h, 1);
+inline U16 together(Halves h) { return (U16)_mm512_inserti64x4(_mm512_castsi256_si512(h.low), h.high, 1); }
+
+inline Parts<F32, 2> half_to_single(Halves h) { return {(F32)_mm512_cvtph_ps(h.low), (F32)_mm512_cvtph_ps(h.high)}; }
+
+inline Halves single_to_half(F32 low, F32 high) {
+  return {_mm512_cvtps_ph((__m512)low, _MM_FROUND_TO_NEAREST_INT),
+          _mm512_cvtps_ph((__m512)high, _MM_FROUND_TO_NEAREST_INT)};
 }
 
 #elif defined(HAL_KERNELS_AVX2)
 
-inline Parts<F32, 2> half_to_single(U16 h) {
-  return {(F32)_mm256_cvtph_ps(_mm256_castsi256_si128((__m256i)h)),
-          (F32)_mm256_cvtph_ps(_mm256_extracti128_si256((__m256i)h, 1))};
-}
+struct Halves {
+  __m128i low, high;
+};
 
-inline U16 single_to_half(F32 low, F32 high) {
-  const __m128i l = _mm256_cvtps_ph((__m256)low, _MM_FROUND_TO_NEAREST_INT);
-  const __m128i h = _mm256_cvtps_ph((__m256)high, _MM_FROUND_TO_NEAREST_INT);
-  return (U16)_mm256_set_m128i(h, l);
+inline Halves apart(U16 v) { return {_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1)}; }
+
+inline U16 together(Halves h) { return (U16)_mm256_set_m128i(h.high, h.low); }
+
+inline Parts<F32, 2> half_to_single(Halves h) { return {(F32)_mm256_cvtph_ps(h.low), (F32)_mm256_cvtph_ps(h.high)}; }
+
+inline Halves single_to_half(F32 low, F32 high) {
+  return {_mm256_cvtps_ph((__m256)low, _MM_FROUND_TO_NEAREST_INT),
+          _mm256_cvtps_ph((__m256)high, _MM_FROUND_TO_NEAREST_INT)};
 }
 
 #else
+
+using Halves = U16;
+
+inline Halves apart(U16 v) { return v; }
+
+inline U16 together(Halves h) { return h; }
 
 // `h` holds one number in the lower half of each lane.
 inline F32 half_lanes_to_single(U32 h) {
@@ -195,6 +213,13 @@ inline U16 single_to_half(F32 low, F32 high) {
   return bits<U16>(single_to_half_lanes(low) | single_to_half_lanes(high) << 16);
 }
 
+#endif
+
+#if defined(HAL_KERNELS_AVX512) || defined(HAL_KERNELS_AVX2)
+inline void store(void* to, Halves h) {
+  store(to, h.low);
+  store(static_cast<char*>(to) + sizeof h.low, h.high);
+}
 #endif
 
 }  // namespace

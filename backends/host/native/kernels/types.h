@@ -21,7 +21,7 @@ struct Plain {
 
 struct Float16 {
   using Stored = uint16_t;
-  using Raw = U16;
+  using Raw = Halves;
   using Acc = Parts<F32, 2>;
   static Acc widen(Raw v) { return half_to_single(v); }
   static Raw round(Acc acc) { return single_to_half(acc.part[0], acc.part[1]); }
@@ -61,7 +61,7 @@ struct Float8E5M2 {
   using Raw = U16;
   using Acc = Parts<F32, 4>;
   static Acc widen(Raw v) {
-    const Parts<F32, 2> even = half_to_single(v << 8), odd = half_to_single(v & 0xff00);
+    const Parts<F32, 2> even = half_to_single(apart(v << 8)), odd = half_to_single(apart(v & 0xff00));
     return {even.part[0], even.part[1], odd.part[0], odd.part[1]};
   }
   static Raw round(Acc acc) {
@@ -70,7 +70,7 @@ struct Float8E5M2 {
 
  private:
   static U16 half(F32 low, F32 high) {
-    return single_to_half(round_mantissa<2, -14, 16>(low), round_mantissa<2, -14, 16>(high));
+    return together(single_to_half(round_mantissa<2, -14, 16>(low), round_mantissa<2, -14, 16>(high)));
   }
 };
 
@@ -92,13 +92,14 @@ struct Float8E4M3 {
   static Parts<F32, 2> single(U16 code) {
     const U16 half = bits<U16>(bits<I16>(code) >> 1) & (kSign | kMagnitude);
     const U16 nan = U16{} + 0x7e00;
-    const Parts<F32, 2> f = half_to_single((half & kMagnitude) == kMagnitude ? nan : half);
+    const Parts<F32, 2> f = half_to_single(apart((half & kMagnitude) == kMagnitude ? nan : half));
     return {f.part[0] * 0x1p8f, f.part[1] * 0x1p8f};
   }
 
   // To the code in the upper byte of each lane, with nothing below.
   static U16 code(F32 low, F32 high) {
-    const U16 half = single_to_half(round_mantissa<3, -6, 9>(low) * 0x1p-8f, round_mantissa<3, -6, 9>(high) * 0x1p-8f);
+    const F32 small[] = {round_mantissa<3, -6, 9>(low) * 0x1p-8f, round_mantissa<3, -6, 9>(high) * 0x1p-8f};
+    const U16 half = together(single_to_half(small[0], small[1]));
     const U16 magnitude = half & kNoSign;
     const U16 finite_or_nan = magnitude > kMagnitude ? U16{} + kMagnitude : magnitude;
     // what overflows is the NaN that results contain, which has no sign

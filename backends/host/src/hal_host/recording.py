@@ -113,6 +113,13 @@ class Recording:
                     self._write(records, dropped)
             finally:
                 self._writing = False
+        if _ended_by is not None:
+            _end(_ended_by)
+
+    @property
+    def writing(self) -> bool:
+        """Whether a flush is under way."""
+        return self._writing
 
     def close(self) -> None:
         """Write the rest."""
@@ -236,6 +243,8 @@ def _instruction(plan: Plan, rank: int, block: int, position: int) -> tuple[Path
 
 _open: list[Recording] = []
 _watching = False
+_ended_by: int | None = None
+"""The signal that came while this process's main thread wrote, which then ends the process."""
 
 
 def _watch_for_the_end() -> None:
@@ -254,6 +263,14 @@ def _flush_all() -> None:
 
 
 def _terminated(number: int, _: FrameType | None) -> None:
+    global _ended_by
     _flush_all()
+    if any(recording.writing for recording in _open):
+        _ended_by = number
+    else:
+        _end(number)
+
+
+def _end(number: int) -> None:
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
