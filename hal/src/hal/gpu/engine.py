@@ -23,7 +23,8 @@ from typing import Any
 
 from hal.device.channels import TRIGGER_BYTES
 from hal.gpu.driver import Driver
-from hal.gpu.program import cache_folder, keep, kept
+from hal.gpu.kept import kept_or_made
+from hal.gpu.program import cache_folder
 from hal.interface.errors import BackendUnavailable
 
 SOURCE = Path(__file__).parent / "native" / "engine.cpp"
@@ -164,9 +165,8 @@ def _image(driver: Driver, path: Path) -> bytes:
         raise BackendUnavailable(f"{_setting(driver)} needs a C++ compiler, and {missing}")
     command = [*compiler, "-std=c++17", "-O2", "-shared", "-fPIC", "-pthread", str(SOURCE), "-o"]
     key = hashlib.sha256("\0".join([*command, os.uname().machine, SOURCE.read_text()]).encode()).hexdigest()
-    place = cache_folder(driver) / key
-    image = kept(place)
-    if image is None:
+
+    def compiled() -> bytes:
         try:
             done = subprocess.run([*command, str(path)], capture_output=True, text=True, timeout=COMPILING, check=False)
         except subprocess.TimeoutExpired:
@@ -177,6 +177,6 @@ def _image(driver: Driver, path: Path) -> bytes:
             raise BackendUnavailable(
                 f"{_setting(driver)}: {compiler[0]} refuses the native part: {done.stderr.strip()}"
             )
-        image = path.read_bytes()
-        keep(place, image)
-    return image
+        return path.read_bytes()
+
+    return kept_or_made(cache_folder(driver) / key, compiled)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import stat
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +12,8 @@ from pathlib import Path
 from hal.device import sources
 from hal.device.source import INTRINSICS
 from hal.gpu.driver import CompileError, Driver
+from hal.gpu.kept import kept_or_made
 from hal.interface.errors import UsageError
-
-_DIGEST = 32
 
 
 @dataclass(frozen=True)
@@ -64,46 +60,15 @@ def compile_image(driver: Driver, architecture: str, source: str, options: Seque
     parts = [source, architecture, *options, driver.version, *headers, *headers.values()]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     folder = cache_folder(driver)
-    found = kept(folder / key)
-    if found is not None:
-        return found
     try:
-        image = driver.compile(architecture, source, headers, options)
+        return kept_or_made(folder / key, lambda: driver.compile(architecture, source, headers, options))
     except CompileError as error:
         raise UsageError(f"the compiler refuses this: {error}") from error
-    keep(folder / key, image)
-    return image
 
 
 def cache_folder(driver: Driver) -> Path:
     """Where compiled code is kept."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hal" / driver.section
-
-
-def kept(path: Path) -> bytes | None:
-    """What `keep` has put there; None where that is not whole, or where others could have altered it."""
-    try:
-        found = path.lstat()
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-            return None  # what others may write is not loaded
-        data = path.read_bytes()
-    except (OSError, RuntimeError):
-        return None
-    image = data[_DIGEST:]
-    return image if image and hashlib.sha256(image).digest() == data[:_DIGEST] else None
-
-
-def keep(path: Path, image: bytes) -> None:
-    """Keep it; where that cannot be, it is compiled again next time."""
-    with contextlib.suppress(OSError, RuntimeError):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            try:
-                file.write(hashlib.sha256(image).digest() + image)
-                file.flush()
-                os.replace(file.name, path)
-            except OSError:
-                os.unlink(file.name)
 
 
 _lock = threading.Lock()
