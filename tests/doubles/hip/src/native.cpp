@@ -81,8 +81,11 @@ bool Block::finish_vote(size_t wave) {
   return true;
 }
 
+static std::atomic<long> running_blocks{0};
+
 void Block::run() {
   block = this;
+  running_blocks++;
   for (unsigned turn = 0;; turn++) {
     size_t done = 0, waiting = 0;
     for (auto& fiber : fibers_) {
@@ -106,10 +109,12 @@ void Block::run() {
     } else if (turn < 3) {
       sched_yield();
     } else {
-      timespec nap{0, 50'000};  // a spin loop: others want the processor
+      // a spin loop: others want the processor, and many that wake up often leave none of it
+      timespec nap{0, 50'000 * std::max(1L, running_blocks / 8)};
       nanosleep(&nap, nullptr);
     }
   }
+  running_blocks--;
   block = nullptr;
 }
 
