@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-from typing import Any
 
 import pytest
 
@@ -50,18 +49,6 @@ PARTS = {
     "collectives": ["collectives", "sequences"],
 }
 """The profiles of conformance, in parts that take about as long."""
-SOME_TYPES = ["*-int32]", "*-uint8]", "*-float32]", "*-bfloat16]", "*-float8_e4m3]", "*operands*"]
-"""Tests of reductions, each of whose types and operations needs a kernel of its own."""
-
-
-def clauses() -> list[Any]:
-    """Every part with each binding; the slow tests take what is slow and no capability with one of them."""
-    once = {("faults", "hip-python"), ("collectives", "hip-python")}
-    found = itertools.product(PARTS, [("hip-python", "threads"), ("pyhip", "processes")])
-    return [
-        pytest.param(part, *with_, marks=pytest.mark.exhaustive if (part, with_[0]) in once else ())
-        for part, with_ in found
-    ]
 
 
 def test_every_profile_is_of_one_part():
@@ -69,12 +56,12 @@ def test_every_profile_is_of_one_part():
 
 
 @pytest.mark.timeout(320)
-@pytest.mark.parametrize(("part", "binding", "ranks"), clauses())
+@pytest.mark.parametrize(("binding", "ranks"), [("hip-python", "threads"), ("pyhip", "processes")])
+@pytest.mark.parametrize("part", PARTS)
 def test_clauses_of(run, part, binding, ranks):
     """Every profile with each binding: ranks are threads with one, processes with the other."""
     chosen = [word for profile in PARTS[part] for word in ("--profile", profile)]
-    tests = SOME_TYPES if part == "reductions" else [f"*[2-{ranks}*", "*[1*"]
-    chosen += [word for test in tests for word in ("--test", test)]
+    chosen += ["--test", f"*[2-{ranks}*", "--test", "*[1*"]
     words = ("hal", "conformance", "--backend", "rocm", "--quick", "--limit", "100", *chosen)
     assert "verdict: partial" in run(*words, binding=binding, timeout=300)  # for what was left out
 
