@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import sys
+from pathlib import Path
 
 import pytest
 
+import hal_conformance
 from hal_conformance.settings import PROFILES
 
 pytestmark = pytest.mark.slow
@@ -55,6 +57,13 @@ IN_NO_PAIR_OF_THREADS = ["*test_more_ranks_than_processors*", "*test_a_rank_that
 
 def test_every_profile_is_of_one_part():
     assert sorted(itertools.chain(*PARTS.values())) == sorted(PROFILES)
+
+
+def test_tests_that_are_named_are_there():
+    suite = Path(hal_conformance.__file__).with_name("suite").glob("test_*.py")
+    sources = "".join(path.read_text() for path in suite)
+    for pattern in IN_NO_PAIR_OF_THREADS:
+        assert f"def {pattern.strip('*').removesuffix('[2')}(" in sources
 
 
 @pytest.mark.timeout(320)

@@ -113,8 +113,7 @@ class Recording:
                     self._write(records, dropped)
             finally:
                 self._writing = False
-        if _ended_by is not None:
-            _end(_ended_by)
+        _send_again()
 
     @property
     def writing(self) -> bool:
@@ -243,8 +242,8 @@ def _instruction(plan: Plan, rank: int, block: int, position: int) -> tuple[Path
 
 _open: list[Recording] = []
 _watching = False
-_ended_by: int | None = None
-"""The signal that came while this process's main thread wrote, which then ends the process."""
+_postponed: int | None = None
+"""The signal that came while a recording was written, to be sent again when that is done."""
 
 
 def _watch_for_the_end() -> None:
@@ -263,14 +262,17 @@ def _flush_all() -> None:
 
 
 def _terminated(number: int, _: FrameType | None) -> None:
-    global _ended_by
+    global _postponed
     _flush_all()
     if any(recording.writing for recording in _open):
-        _ended_by = number
-    else:
-        _end(number)
-
-
-def _end(number: int) -> None:
+        _postponed = number
+        return
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
+
+
+def _send_again() -> None:
+    global _postponed
+    number, _postponed = _postponed, None
+    if number is not None:
+        os.kill(os.getpid(), number)  # whichever thread has written: the main one handles it
