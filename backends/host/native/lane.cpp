@@ -218,7 +218,8 @@ Executable::Executable(Lane& lane, CallKey key, std::vector<Program> any, std::v
   input_bytes_ = output_bytes_ = 0;
   for (const auto* programs : {&any_, &mapped_}) {
     for (const Program& program : *programs) {
-      if (program.rank != lane.rank || program.members != lane.size || program.scratch_bytes != lane.scratch_bytes) {
+      if (program.rank != lane.rank || program.members != lane.size || program.scratch_bytes != lane.scratch_bytes ||
+          program.packet_bytes != lane.packet_bytes()) {
         throw std::invalid_argument("the program was decoded for another lane");
       }
       if (!lane.links.empty()) check_reachable(program);
@@ -249,7 +250,7 @@ namespace {
 
 constexpr CallKey kRecycle{255, 0, 0, 0, -1, 0, 0};
 
-// Flags of packets repeat after this many launches. Before they do, all members meet, and each clears its scratch, so
+// Flags of packets repeat after this many launches. Before they do, all members meet, and each clears its packets, so
 // that no packet of the last round can pass for one of the next.
 Status recycle(Lane& lane, int64_t timeout_ns, Hooks hooks) {
   for (int round = 0; round < 2; round++) {
@@ -257,7 +258,8 @@ Status recycle(Lane& lane, int64_t timeout_ns, Hooks hooks) {
     launch.enter(nullptr, 0, nullptr, 0);
     if (Status status = launch.meet(); status != Status::kOk) return status;
     launch.finish();
-    if (round == 0) std::memset(lane.members[lane.rank].scratch, 0, 2 * lane.scratch_bytes);
+    uint8_t* packets = lane.members[lane.rank].scratch + 2 * lane.scratch_bytes;
+    if (round == 0) std::memset(packets, 0, 2 * lane.packet_bytes());
   }
   return Status::kOk;
 }

@@ -21,7 +21,7 @@ struct Member {
   Control* control;
   Counter* counters;   // [member][kChannelSlots]
   Departed* departed;  // [member]
-  uint8_t* scratch;    // two halves
+  uint8_t* scratch;    // two halves; then two for packets, but for a pair
   uint8_t* arena;      // where the member's arena is mapped here
   int pid;
   std::shared_ptr<Link> link = nullptr;  // null where its memory is mapped; else all of the above is its mirror
@@ -84,6 +84,8 @@ class Lane {
   std::vector<Member> members;
   uint64_t arena_bytes;    // of this member's own arena
   uint64_t scratch_bytes;  // of one half
+  // the same of packets, which a pair has no room for
+  uint64_t packet_bytes() const { return parent_ == nullptr ? scratch_bytes : 0; }
   uint64_t launch;         // the number of the last launch that this member entered
   LaneOptions options;
   bool running = false;

@@ -36,7 +36,9 @@ uint64_t scratch_offset(uint64_t members) {
   return round_up(departed_offset(members) + members * sizeof(hal::Departed), 4096);
 }
 
-uint64_t lane_bytes(uint64_t members, uint64_t scratch) { return scratch_offset(members) + 2 * scratch; }
+uint64_t lane_bytes(uint64_t members, uint64_t scratch, bool packets) {
+  return scratch_offset(members) + (packets ? 4 : 2) * scratch;
+}
 
 // (address of the member's part of the lane, base of its arena, pid)
 using MemberTuple = std::tuple<uint64_t, uint64_t, int>;
@@ -93,7 +95,7 @@ hal::Program make_program(const hal::Lane& lane, const std::vector<std::vector<i
                           const std::vector<int32_t>& semaphores, int dtype, int slots, bool maps_input,
                           bool maps_output) {
   return hal::Program(blocks, semaphores, dtype, slots, maps_input, maps_output, lane.rank, lane.size,
-                      lane.scratch_bytes);
+                      lane.scratch_bytes, lane.packet_bytes());
 }
 
 // For each member, what it announced for this launch: (collective, dtype, op, root, count, plan), or None.
@@ -284,7 +286,7 @@ NB_MODULE(_native, m) {
 
   bind_tcp(m);
 
-  m.def("lane_bytes", &lane_bytes, "members"_a, "scratch_bytes"_a);
+  m.def("lane_bytes", &lane_bytes, "members"_a, "scratch_bytes"_a, "packets"_a = true);
   m.def("reduce", &reduce, "dtype"_a, "op"_a, "divisor"_a, "srcs"_a, "dsts"_a, "count"_a, "streaming"_a);
   m.def("copy",
         [](uint64_t dst, uint64_t src, uint64_t nbytes, bool streaming) {

@@ -94,7 +94,9 @@ class Decoder {
         uint64_t& own = buffer == 0 ? program_.input_bytes : program_.output_bytes;
         if (instruction.bytes > 0) own = std::max(own, offset + instruction.bytes);
       }
-      program_.operands.push_back({static_cast<uint32_t>(member * 3 + buffer), packet, offset});
+      // What lies in the other half of what others write could pass for a flag: packets have memory of their own.
+      uint64_t place = packet ? 2 * program_.scratch_bytes + offset : offset;
+      program_.operands.push_back({static_cast<uint32_t>(member * 3 + buffer), packet, place});
       (i < instruction.count ? instruction.packet_source : instruction.packet_target) |= packet;
       instruction.scratch |= buffer == 2;
       (i < instruction.count ? instruction.reads_others : instruction.writes_others) |= member != program_.rank;
@@ -111,7 +113,7 @@ class Decoder {
   }
 
   void check_scratch(uint64_t offset, uint64_t bytes, bool packet) {
-    uint64_t room = program_.scratch_bytes;
+    uint64_t room = packet ? program_.packet_bytes : program_.scratch_bytes;
     bool fits = offset <= room && bytes <= room - offset;  // both first: what follows cannot overflow then
     if (fits && packet) fits = packets_for(bytes) * sizeof(Packet) <= room - offset;
     if (fits) return;
@@ -171,7 +173,8 @@ class Decoder {
 }  // namespace
 
 Program::Program(const std::vector<std::vector<int64_t>>& words, const std::vector<int32_t>& semaphores, int dtype,
-                 int slots, bool maps_input, bool maps_output, int rank, int members, uint64_t scratch_bytes)
+                 int slots, bool maps_input, bool maps_output, int rank, int members, uint64_t scratch_bytes,
+                 uint64_t packet_bytes)
     : semaphores(semaphores),
       itemsize(dtype >= 0 && dtype < kernels::kDTypes ? int(kernels::size_of(kernels::DType(dtype))) : 1),
       slots(slots),
@@ -179,7 +182,8 @@ Program::Program(const std::vector<std::vector<int64_t>>& words, const std::vect
       maps_output(maps_output),
       rank(rank),
       members(members),
-      scratch_bytes(scratch_bytes) {
+      scratch_bytes(scratch_bytes),
+      packet_bytes(packet_bytes) {
   if (slots > kChannelSlots) {
     throw std::invalid_argument("the plan uses " + std::to_string(slots) + " channels a pair of ranks, at most " +
                                 std::to_string(kChannelSlots) + " are allowed");

@@ -13,7 +13,7 @@ enum class Opcode : uint8_t { kMove = 1, kSignal, kWait, kBarrier, kAcquire, kRe
 struct Operand {
   uint32_t base;  // member * 3 + buffer
   bool packet;
-  uint64_t offset;
+  uint64_t offset;  // of packets from the beginning of scratch as well
 };
 
 struct ChannelEnd {
@@ -49,12 +49,13 @@ struct Program {
   bool maps_input = false, maps_output = false;  // some rank reaches another's input, output
   uint64_t moved = 0;  // bytes of all moves together
   int rank, members;   // the lane that it is decoded for
-  uint64_t scratch_bytes;
+  uint64_t scratch_bytes, packet_bytes;
   uint64_t input_bytes = 0, output_bytes = 0;  // how far it reaches into this rank's own buffers
 
   // Decode; throws std::invalid_argument where the words are not a program for this member of `members`.
   Program(const std::vector<std::vector<int64_t>>& blocks, const std::vector<int32_t>& semaphores, int dtype,
-          int slots, bool maps_input, bool maps_output, int rank, int members, uint64_t scratch_bytes);
+          int slots, bool maps_input, bool maps_output, int rank, int members, uint64_t scratch_bytes,
+          uint64_t packet_bytes);
 };
 
 }  // namespace hal

@@ -66,7 +66,7 @@ struct Control {
   alignas(128) std::atomic<uint64_t> finished;  // the last launch that the member has completed
   std::atomic<uint64_t> closed;                 // the member has left; it enters no further launch
   Report report;
-  // followed by: Counter counter[member][kChannelSlots]; Departed departed[member]; then two halves of scratch
+  // followed by: Counter counter[member][kChannelSlots]; Departed departed[member]; then two halves of scratch; two for packets
 };
 
 // A counter for the signals to one other member: launch << kPhaseBits | signals so far in it.

@@ -31,12 +31,16 @@ class Lanes:
         ]
 
     def scratch(self, rank: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Both halves of a member's scratch."""
+        """Both halves of a member's scratch, and both of packets."""
         lane = self.lanes[rank]
         size, nbytes = lane.size, lane.scratch_bytes
         part = -(-_native.lane_bytes(size, nbytes) // 4096) * 4096
-        begin = self.arena.base + rank * part + _native.lane_bytes(size, nbytes) - 2 * nbytes
-        return np.frombuffer(memoryview((ctypes.c_uint8 * (2 * nbytes)).from_address(begin)), np.uint8)
+        begin = self.arena.base + rank * part + _native.lane_bytes(size, nbytes) - 4 * nbytes
+        return np.frombuffer(memoryview((ctypes.c_uint8 * (4 * nbytes)).from_address(begin)), np.uint8)
+
+    def packets(self, rank: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Both halves of a member's scratch for packets."""
+        return self.scratch(rank)[2 * self.lanes[rank].scratch_bytes :]
 
     def load(self, rank: int, plan: Plan, count: int, dtype: DType = DType.INT32) -> _native.Executable:
         """A plan for one member."""

@@ -54,7 +54,7 @@ struct Blocks {
   uint64_t counters() const { return (sizeof(hal::Control) + 127) / 128 * 128; }
   uint64_t departed() const { return counters() + sizeof(hal::Counter) * size * hal::kChannelSlots; }
   uint64_t data() const { return (departed() + sizeof(hal::Departed) * size + 4095) / 4096 * 4096; }
-  uint64_t bytes() const { return data() + 2 * scratch; }
+  uint64_t bytes() const { return data() + 4 * scratch; }
   hal::Member member(uint8_t* at) const {
     return {reinterpret_cast<hal::Control*>(at), reinterpret_cast<hal::Counter*>(at + counters()),
             reinterpret_cast<hal::Departed*>(at + departed()), at + data(), nullptr, getpid()};
@@ -122,7 +122,7 @@ int main() {
     lanes.push_back(std::make_unique<hal::Lane>(m, views[m], 0, scratch, 0xffffffff - 20, hal::LaneOptions{20, 5}));
     lanes[m]->recorder = recorder;
     std::vector<hal::Program> program;
-    program.emplace_back(blocks, std::vector<int32_t>{}, kInt32, slots, false, false, m, size, scratch);
+    program.emplace_back(blocks, std::vector<int32_t>{}, kInt32, slots, false, false, m, size, scratch, scratch);
     hal::CallKey key{0, kInt32, 0, 0, -1, count, 1};
     executables.push_back(std::make_unique<hal::Executable>(*lanes[m], key, program, std::vector<hal::Program>{}));
   }

@@ -13,7 +13,7 @@ import pytest
 from hal.interface.dtypes import DType, ReduceOp
 from hal_host import _native
 
-ISAS = ("baseline", "avx2", "avx512")
+ISAS = ("baseline", "avx2", "avx512", "avx512fp16")
 GUARD = 64
 GUARD_BYTE = 0xA5
 COUNTS = (0, 1, 3, 15, 16, 17, 63, 64, 65, 1000, 4099)
@@ -214,6 +214,18 @@ def test_bits_do_not_depend_on_instruction_set_or_position(dtype: DType, op: Red
         nans = raw_bits(results[0])[is_nan(results[0])]
         overflowed = {0xFF} if dtype is DType.FLOAT8_E4M3 else set()  # here overflow keeps its sign
         assert {canonical_nan(dtype)} <= set(nans.tolist()) <= {canonical_nan(dtype)} | overflowed
+
+
+@pytest.mark.parametrize("dtype", [d for d in DType if not d.is_float], ids=lambda v: v.label)
+def test_averages_of_integers_are_truncated(isa: str, dtype: DType) -> None:
+    info = np.iinfo(dtype.numpy)
+    ends = [info.min, info.min + 1, info.max - 1, info.max]
+    values = [*ends, -129, -128, -127, -9, -8, -7, -1, 0, 1, 7, 8, 127, 128, 255]
+    values = [v for v in values if info.min <= v <= info.max]
+    x, zero = np.array(values * 9, dtype.numpy), np.zeros(9 * len(values), dtype.numpy)
+    for divisor in (2, 3, 4, 8, 64, 127, 128, 255, 256, 1 << 15, 1 << 16, (1 << 31) - 1, 1 << 30):
+        [got] = reduce(dtype, ReduceOp.AVG, divisor, [x, zero])
+        assert_same_bits(got, expected(ReduceOp.AVG, divisor, [x, zero], dtype))
 
 
 @pytest.mark.parametrize("dtype", [DType.FLOAT16, DType.BFLOAT16], ids=lambda v: v.label)

@@ -51,7 +51,7 @@ class Ranks {
       rank.push_back(std::make_unique<Rank>());
       Rank& own = *rank.back();
       own.control = zeros(control_bytes(size));
-      own.scratch = zeros(2 * scratch_bytes);
+      own.scratch = zeros(4 * scratch_bytes);
       own.arena = zeros(arenas[r]);
       own.other = zeros(others[r]);
       own.local->launch = first_launch;

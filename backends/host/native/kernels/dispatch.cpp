@@ -40,6 +40,10 @@ constexpr Isa kIsas[] = {
     {"avx2", avx2::integer_kernel, avx2::float_kernel, avx2::copy, has_avx2},
     {"avx512", avx512::integer_kernel, avx512::float_kernel, avx512::copy, has_avx512},
 #endif
+#if defined(HAL_KERNELS_COMPILED_FP16)
+    {"avx512fp16", avx512::integer_kernel, avx512fp16::float_kernel, avx512fp16::copy,
+     [] { return has_avx512() && __builtin_cpu_supports("avx512fp16") > 0; }},
+#endif
 };
 
 const Isa* best() {

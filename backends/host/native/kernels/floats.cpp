@@ -1,5 +1,6 @@
 // The kernels for floating-point types, in one instruction set.
 
+#include "pairs.h"
 #include "reduce.h"
 
 namespace hal::kernels::HAL_KERNELS_ISA {
@@ -24,22 +25,56 @@ ReduceFn kernel_for(Op op) {
   }
 }
 
+// Of a type narrower than its accumulator, whose largest magnitude is the code `largest`.
+template <class Type, int largest, int nan>
+ReduceFn narrow_kernel_for(Op op) {
+  using Code = Plain<std::make_signed_t<typename Type::Stored>>;
+  switch (op) {
+    case Op::kMin:
+      return reduce<Code, MinCodes<largest, nan>>;
+    case Op::kMax:
+      return reduce<Code, MaxCodes<largest, nan>>;
+    default:
+      return kernel_for<Type, float>(op);
+  }
+}
+
+// What is quicker for two operands, in some instruction sets; else nullptr.
+ReduceFn pair_kernel([[maybe_unused]] DType dtype, [[maybe_unused]] Op op) {
+#if defined(HAL_KERNELS_FP16)
+  if (dtype == DType::kFloat16) {
+    if (op == Op::kSum) return reduce_pairs<Float16, Sum, Float16InHalf>;
+    if (op == Op::kProd) return reduce_pairs<Float16, Prod, Float16InHalf>;
+  } else if (dtype == DType::kFloat8E4M3) {
+    if (op == Op::kSum) return reduce_pairs<Float8E4M3, Sum, Float8E4M3InHalf>;
+    if (op == Op::kProd) return reduce_pairs<Float8E4M3, Prod, Float8E4M3InHalf, ScaledProd>;
+    if (op == Op::kAvg) return average_pairs<Float8E4M3, Float8E4M3InHalf>;
+  } else if (dtype == DType::kFloat8E5M2) {
+    if (op == Op::kSum) return reduce_pairs<Float8E5M2, Sum, Float8E5M2InHalf>;
+    if (op == Op::kProd) return reduce_pairs<Float8E5M2, Prod, Float8E5M2InHalf>;
+    if (op == Op::kAvg) return average_pairs<Float8E5M2, Float8E5M2InHalf>;
+  }
+#endif
+  return nullptr;
+}
+
 }  // namespace
 
 ReduceFn float_kernel(DType dtype, Op op) {
+  if (const ReduceFn found = pair_kernel(dtype, op); found != nullptr) return found;
   switch (dtype) {
     case DType::kFloat16:
-      return kernel_for<Float16, float>(op);
+      return narrow_kernel_for<Float16, 0x7c00, 0x7e00>(op);
     case DType::kBfloat16:
-      return kernel_for<Bfloat16, float>(op);
+      return narrow_kernel_for<Bfloat16, 0x7f80, 0x7fc0>(op);
     case DType::kFloat32:
       return kernel_for<Plain<float>, float>(op);
     case DType::kFloat64:
       return kernel_for<Plain<double>, double>(op);
     case DType::kFloat8E4M3:
-      return kernel_for<Float8E4M3, float>(op);
+      return narrow_kernel_for<Float8E4M3, 0x7e, 0x7f>(op);
     case DType::kFloat8E5M2:
-      return kernel_for<Float8E5M2, float>(op);
+      return narrow_kernel_for<Float8E5M2, 0x7c, 0x7e>(op);
     default:
       return nullptr;
   }

@@ -19,6 +19,7 @@ HAL_KERNELS_DECLARE(baseline)
 #if defined(__x86_64__)
 HAL_KERNELS_DECLARE(avx2)
 HAL_KERNELS_DECLARE(avx512)
+HAL_KERNELS_DECLARE(avx512fp16)  // the functions for integers are those of avx512
 #endif
 
 #undef HAL_KERNELS_DECLARE

@@ -66,7 +66,8 @@ void reduce(DType dtype, Op op, uint64_t divisor, const void* const* src, int ns
 /// Copy `nbytes` from `src` to `dst`, which are the same address or do not overlap. `streaming` as in `ReduceFn`.
 void copy(void* dst, const void* src, size_t nbytes, bool streaming);
 
-/// The instruction sets this CPU can run of those compiled in, the slowest first: of "baseline", "avx2", "avx512".
+/// The instruction sets this CPU can run of those compiled in, the slowest first: of "baseline", "avx2", "avx512",
+/// "avx512fp16".
 std::vector<std::string_view> available_isas();
 
 /// The instruction set in use: at first the last of `available_isas()`.

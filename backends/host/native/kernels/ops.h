@@ -1,4 +1,5 @@
-// The operations, on accumulators: `a` is what is accumulated so far, `b` the next operand.
+// The operations, on accumulators: `a` is what is accumulated so far, `b` the next operand. `kCanonical` says whether any
+// NaN that one gives is the canonical one.
 #pragma once
 
 #include "simd.h"
@@ -8,6 +9,7 @@ namespace {
 
 // Signed integers are summed and multiplied as unsigned ones (see integers.cpp), which wrap around by definition.
 struct Sum {
+  static constexpr bool kCanonical = false;
   template <class V>
   static V apply(V a, V b) {
     return a + b;
@@ -15,6 +17,7 @@ struct Sum {
 };
 
 struct Prod {
+  static constexpr bool kCanonical = false;
   template <class V>
   static V apply(V a, V b) {
     return a * b;
@@ -23,6 +26,7 @@ struct Prod {
 
 // The canonical NaN where either operand is NaN; the later of two that compare equal (as +0 and -0 do).
 struct Min {
+  static constexpr bool kCanonical = true;
   template <class V>
   static V apply(V a, V b) {
     return nan_of_either(a, b, a < b ? a : b);
@@ -30,13 +34,51 @@ struct Min {
 };
 
 struct Max {
+  static constexpr bool kCanonical = true;
   template <class V>
   static V apply(V a, V b) {
     return nan_of_either(a, b, a > b ? a : b);
   }
 };
 
+// The same on codes of sign and magnitude, whose magnitudes above `largest` are NaN: narrow floats, without decoding.
+template <int largest, int nan>
+struct Codes {
+  static constexpr bool kCanonical = true;
+  template <class V>
+  static V magnitude(V code) {
+    return code & static_cast<Lane<V>>((1 << (8 * sizeof(Lane<V>) - 1)) - 1);
+  }
+  // Ordered as the numbers are; both zeros have the same.
+  template <class V>
+  static V key(V code) {
+    return code < 0 ? -magnitude(code) : magnitude(code);
+  }
+  template <class V>
+  static V unless_nan(V a, V b, V v) {
+    const V x = magnitude(a), y = magnitude(b);
+    return (x > y ? x : y) > largest ? V{} + nan : v;
+  }
+};
+
+template <int largest, int nan>
+struct MinCodes : Codes<largest, nan> {
+  template <class V>
+  static V apply(V a, V b) {
+    return MinCodes::unless_nan(a, b, MinCodes::key(a) < MinCodes::key(b) ? a : b);
+  }
+};
+
+template <int largest, int nan>
+struct MaxCodes : Codes<largest, nan> {
+  template <class V>
+  static V apply(V a, V b) {
+    return MaxCodes::unless_nan(a, b, MaxCodes::key(a) > MaxCodes::key(b) ? a : b);
+  }
+};
+
 struct Band {
+  static constexpr bool kCanonical = false;
   template <class V>
   static V apply(V a, V b) {
     return a & b;
@@ -44,6 +86,7 @@ struct Band {
 };
 
 struct Bor {
+  static constexpr bool kCanonical = false;
   template <class V>
   static V apply(V a, V b) {
     return a | b;
@@ -51,6 +94,7 @@ struct Bor {
 };
 
 struct Bxor {
+  static constexpr bool kCanonical = false;
   template <class V>
   static V apply(V a, V b) {
     return a ^ b;
@@ -81,14 +125,23 @@ struct DivideFloat {
   bool exact_;
 };
 
-// There is no vector instruction to divide integers, but a float with more mantissa bits than the integer has gives a
+// A power of two is a shift, which truncates downwards: negative numbers are made larger first. For any other divisor
+// there is no vector instruction that divides integers, but a float with more mantissa bits than the integer has gives a
 // quotient that truncates to the right number: next below an integer n, a / d is short of it by at least 1 / d, which
 // is more than half a last place of n. No float is wide enough for 64 bits.
 template <class Scalar>
 struct DivideInteger {
-  explicit DivideInteger(uint64_t divisor) : divisor_(static_cast<Quotient>(divisor)) {}
+  explicit DivideInteger(uint64_t divisor)
+      : divisor_(static_cast<Quotient>(divisor)),
+        shift_((divisor & (divisor - 1)) == 0 ? __builtin_ctzll(divisor) : -1),
+        below_(static_cast<Scalar>(divisor - 1)) {}
   template <class V>
   V apply(V acc) const {
+    if (shift_ >= static_cast<int>(8 * sizeof(Scalar))) return V{};
+    if (shift_ >= 0) {
+      if constexpr (std::is_signed_v<Scalar>) acc += (acc < 0) & below_;
+      return acc >> shift_;
+    }
     Scalar lane[sizeof acc / sizeof(Scalar)];
     store(lane, acc);
     for (Scalar& x : lane) x = static_cast<Scalar>(static_cast<Quotient>(x) / divisor_);
@@ -110,6 +163,8 @@ struct DivideInteger {
   };
   using Quotient = typename QuotientOf<sizeof(Scalar), Scalar>::type;
   Quotient divisor_;
+  int shift_;  // -1: the divisor is no power of two
+  Scalar below_;
 };
 
 }  // namespace

@@ -30,9 +30,8 @@ struct Reduction {
   using Raw = typename Type::Raw;
   using Acc = typename Type::Acc;
   static constexpr size_t kLanes = kVectorBytes / sizeof(Stored);
-  static constexpr int kParts = sizeof(Acc) / kVectorBytes;
   // Four accumulators in flight: enough to hide the latency of a chain of operations, few enough for registers.
-  static constexpr size_t kUnroll = 4 / kParts;
+  static constexpr size_t kUnroll = 4 / Acc::kParts;
 
   // Combines `vectors` vectors of elements: those of the sources from index `s` on into those of the destinations
   // from `d` on. Everything is read before anything is written, so a destination may be a source.
@@ -46,32 +45,21 @@ struct Reduction {
     for (int k = 1; k < o.nsrc; ++k) {
       from = static_cast<const Stored*>(o.src[k]) + s;
 #pragma GCC unroll 4
-      for (size_t v = 0; v < vectors; ++v) combine(acc[v], Type::widen(load(from + v * kLanes)));
+      for (size_t v = 0; v < vectors; ++v) {
+        acc[v].template combine<Op>(Type::widen(load(from + v * kLanes)));
+      }
     }
     Raw result[vectors];
 #pragma GCC unroll 4
-    for (size_t v = 0; v < vectors; ++v) result[v] = Type::round(finished(finish, acc[v]));
+    for (size_t v = 0; v < vectors; ++v) {
+      acc[v].template finish<Op>(finish);
+      result[v] = Type::round(acc[v]);
+    }
     for (int j = 0; j < o.ndst; ++j) {
       Stored* to = static_cast<Stored*>(o.dst[j]) + d;
 #pragma GCC unroll 4
       for (size_t v = 0; v < vectors; ++v) store(to + v * kLanes, result[v]);
     }
-  }
-
-  [[gnu::always_inline]] static inline void combine(Acc& acc, const Acc& next) {
-#pragma GCC unroll 4
-    for (int p = 0; p < kParts; ++p) acc.part[p] = Op::apply(acc.part[p], next.part[p]);
-  }
-
-  [[gnu::always_inline]] static inline Acc finished(const Finish& finish, Acc acc) {
-    // these have made every NaN of theirs canonical as they went
-    constexpr bool has_none = std::is_same_v<Op, Min> || std::is_same_v<Op, Max>;
-#pragma GCC unroll 4
-    for (int p = 0; p < kParts; ++p) {
-      acc.part[p] = finish.apply(acc.part[p]);
-      if constexpr (kIsFloat<decltype(acc.part[p])> && !has_none) acc.part[p] = canonical_nan(acc.part[p]);
-    }
-    return acc;
   }
 
   [[gnu::noinline]] static void cached(const Finish& finish, const Operands& o, size_t s, size_t d, size_t count) {

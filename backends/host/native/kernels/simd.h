@@ -101,7 +101,17 @@ inline void store_some(void* to, V v, size_t nbytes) {
 #endif
 
 template <class V>
-inline constexpr bool kIsFloat = std::is_floating_point_v<std::remove_reference_t<decltype(std::declval<V&>()[0])>>;
+using Lane = std::remove_reference_t<decltype(std::declval<V&>()[0])>;
+
+#if defined(__AVX512FP16__)
+#define HAL_KERNELS_FP16 1  // arithmetic in half precision
+using F16 = Vec<_Float16>;
+template <class V>
+inline constexpr bool kIsFloat = std::is_floating_point_v<Lane<V>> || std::is_same_v<Lane<V>, _Float16>;
+#else
+template <class V>
+inline constexpr bool kIsFloat = std::is_floating_point_v<Lane<V>>;
+#endif
 
 // The one NaN that results contain.
 template <class V>
@@ -129,7 +139,24 @@ inline V nan_of_either(V a, V b, V v) {
 // Which element is in which part and lane is up to the type.
 template <class V, int n>
 struct Parts {
+  static constexpr int kParts = n;
   V part[n];
+
+  template <class Op>
+  [[gnu::always_inline]] void combine(const Parts& next) {
+#pragma GCC unroll 4
+    for (int p = 0; p < n; ++p) part[p] = Op::apply(part[p], next.part[p]);
+  }
+
+  // What is done after the last operand. Some operations have made every NaN of theirs canonical as they went.
+  template <class Op, class Finish>
+  [[gnu::always_inline]] void finish(const Finish& finish) {
+#pragma GCC unroll 4
+    for (int p = 0; p < n; ++p) {
+      part[p] = finish.apply(part[p]);
+      if constexpr (kIsFloat<V> && !Op::kCanonical) part[p] = canonical_nan(part[p]);
+    }
+  }
 };
 
 // Between a vector of half-precision numbers and single precision; to nearest even. Where the instructions for it take

@@ -1,7 +1,8 @@
 """The host's executor: a group's lanes in shared memory, and the native code that runs plans on them.
 
 Each member contributes one block of its shared memory. It holds its part of the group's lane and of one lane for each
-ordered pair of members, which carry `send` and `recv`. A lane's part is its control block, counters and scratch.
+ordered pair of members, which carry `send` and `recv`. A lane's part is its control block, counters and
+scratch, which is as large again for packets, but for a pair.
 """
 
 from __future__ import annotations
@@ -229,7 +230,7 @@ class Group:
         self.segment: Segment = segment.own(settings.segment_size)
         self.scratch = settings.scratch_size // 2 // PAGE * PAGE
         self.main_bytes = _pages(_native.lane_bytes(self.size, self.scratch))
-        self.pair_bytes = _pages(_native.lane_bytes(2, PAIR_SCRATCH // 2))
+        self.pair_bytes = _pages(_native.lane_bytes(2, PAIR_SCRATCH // 2, packets=False))
         nbytes = self.main_bytes + 2 * self.size * self.pair_bytes
         self.reads_others = False  # whether some plan reads others' scratch
         self.block = self.segment.allocate(nbytes, zero=True)

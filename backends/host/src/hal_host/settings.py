@@ -15,7 +15,9 @@ class HostSettings:
         "64G", kinds.size(at_least=1 << 24), "address space for a process's shared memory; pages count once touched"
     )
     scratch_size: int = setting(
-        "4M", kinds.size(at_least=1 << 16), "scratch of a communicator on each rank, half of it for one launch"
+        "4M",
+        kinds.size(at_least=1 << 16),
+        "scratch of a communicator on each rank, half of it for one launch; packets have as much again",
     )
     spin: int = setting(20, kinds.integer(), "pauses of a waiting rank before it yields its processor")
     yields: int = setting(100, kinds.integer(), "yields of a waiting rank before it sleeps")

@@ -11,7 +11,7 @@ The layout is that of `group.h`. A rank has:
 | host | host memory that the device reaches | this rank's kernels and host |
 | group | device memory, not written by kernels | this rank's kernels |
 
-Everything begins as zero. Scratch need not be cleared, but for its packets: fresh memory must hold no flag.
+Everything begins as zero. Scratch need not be cleared, but for that of packets: fresh memory must hold no flag.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class MemberMemory:
 
     control: int
     scratch: int
-    """Two halves of `scratch_bytes`."""
+    """Two halves of `scratch_bytes`, and two for packets where programs have any (`pack`)."""
     arena: int
 
 

@@ -2,7 +2,9 @@
 
 A head of `HEAD` words (version, blocks, channel slots, barriers, semaphores, flags, two reserved), the initial values
 of the semaphores, for each block where its words begin and where the last ends, and then the words of all blocks as
-`hal.plan.lower` made them. Where a proxy serves port channels, what goes through one is an instruction of its own:
+`hal.plan.lower` made them, but that packets have scratch of their own, behind both halves of the other: what a launch
+leaves there in plain data could pass for the flag of a later one. Where a proxy serves port channels, what goes through
+one is an instruction of its own:
 
 | opcode | words |
 |---|---|
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +51,10 @@ class Packed:
     scratch_bytes: int
 
 
-def pack(program: Program, members: int, scratch_bytes: int, *, proxy: bool = False) -> Packed:
+def pack(program: Program, members: int, scratch_bytes: int, *, packets: bool = True, proxy: bool = False) -> Packed:
     """Check a program for a group of `members` with `scratch_bytes` of scratch a launch, and pack it.
+
+    `packets` says whether there is as much again for packets.
 
     With `proxy` posts go to the queue of a host proxy; else the block that posts copies by itself, as the words have
     it. `PlanError` where the words are no program for this group, or where `proxy` cannot serve it: then pack without.
@@ -68,9 +72,11 @@ def pack(program: Program, members: int, scratch_bytes: int, *, proxy: bool = Fa
         program.channel_slots,
         len(program.semaphores),
         scratch_bytes,
+        scratch_bytes if packets else 0,
         program.dtype.itemsize,
     )
-    blocks = [reader.read(number, words) for number, words in enumerate(program.blocks)]
+    read = [reader.read(number, words) for number, words in enumerate(program.blocks)]
+    blocks = [_placed(steps, 2 * scratch_bytes) for steps in read]
     counts = members * program.channel_slots <= COUNTS and _in_one_block(blocks)
     if proxy and not counts:
         raise PlanError(
@@ -91,6 +97,18 @@ def pack(program: Program, members: int, scratch_bytes: int, *, proxy: bool = Fa
         output_bytes=reader.output_bytes,
         scratch_bytes=program.scratch_bytes,
     )
+
+
+def _placed(steps: Iterable[Step], packets_at: int) -> tuple[Step, ...]:
+    """With the operands in packets from `packets_at` on in scratch."""
+    placed = []
+    for step in steps:
+        words = list(step.words)
+        if step.opcode is Opcode.MOVE:
+            for at in range(5, len(words), 4):
+                words[at + 2] += packets_at * words[at + 3]
+        placed.append(replace(step, words=tuple(words), body=_placed(step.body, packets_at)))
+    return tuple(placed)
 
 
 def _all(steps: Iterable[Step]) -> Iterable[Step]:

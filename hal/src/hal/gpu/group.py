@@ -27,7 +27,7 @@ class Group:
         self.device, self.rank, self.size = device, membership.rank, membership.size
         self.ranks = membership.world_ranks
         self.main = Layout(self.size, device.settings.scratch_size // 2 // 256 * 256)
-        self.pairs = Layout(2, PAIR_SCRATCH)
+        self.pairs = Layout(2, PAIR_SCRATCH, packets=False)
         self._engine = device.settings.copies == "engine"
         if self._engine:
             prepare(device.driver)  # what it lacks is said before others count on this rank

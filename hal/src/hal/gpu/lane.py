@@ -43,6 +43,8 @@ class Layout:
     members: int
     scratch_bytes: int
     """Of one launch."""
+    packets: bool = True
+    """Whether there is as much again for packets."""
 
     @property
     def notes(self) -> int:
@@ -66,13 +68,13 @@ class Layout:
 
     @property
     def scratch(self) -> int:
-        """Two halves."""
+        """Two halves, and two for packets."""
         return self.queue + 256
 
     @property
     def nbytes(self) -> int:
         """All of it."""
-        return self.scratch + 2 * self.scratch_bytes
+        return self.scratch + (4 if self.packets else 2) * self.scratch_bytes
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ class GpuSettings:
         "1G", kinds.size(at_least=1 << 24), "device memory that a process takes at once, for all that HAL allocates"
     )
     scratch_size: int = setting(
-        "4M", kinds.size(at_least=1 << 18), "scratch of a communicator on each rank, half of it for one launch"
+        "4M",
+        kinds.size(at_least=1 << 18),
+        "scratch of a communicator on each rank, half of it for one launch; packets have as much again",
     )
     threads: int = setting(512, kinds.integer(at_least=1), "threads of a thread block of the executor, at most 1024")
     copies: str = setting(

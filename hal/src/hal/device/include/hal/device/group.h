@@ -66,7 +66,7 @@ struct Control {
 
 struct Member {
   u8* control;
-  u8* scratch;  // two halves
+  u8* scratch;  // two halves; then two for packets, which the words of programs say
   u8* arena;    // where the member's registered memory is mapped here
 };
 
