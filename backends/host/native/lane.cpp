@@ -289,7 +289,7 @@ Status Executable::run(void* input, uint64_t input_bytes, void* output, uint64_t
 Status Executable::launch(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, int64_t timeout_ns,
                           Hooks hooks) {
   Launch launch(lane, key, timeout_ns, hooks);
-  launch.enter(input, input_bytes, output, output_bytes);
+  launch.enter(input, input_bytes, output, output_bytes, !mapped_.empty() && !mapped_[0].in_place);
   if (mapped_.empty()) return launch.run(any_[0], number * 2);
   if (Status status = launch.meet(); status != Status::kOk) return status;
   ran_mapped = launch.all_mapped(mapped_[0]);

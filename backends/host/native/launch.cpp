@@ -29,20 +29,22 @@ Launch::Launch(Lane& lane, const CallKey& key, int64_t timeout_ns, Hooks hooks)
       flag_(packet_flag(number_)),
       unseen_(lane.size - 1),
       work_(workspace()) {
+
   work_.seen.assign(static_cast<size_t>(lane.size), 0);
   work_.seen[lane.rank] = 1;
 }
 
-void Launch::enter(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes) {
+void Launch::enter(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, bool apart) {
   const Member& me = lane_.members[lane_.rank];
   auto offset = [&](void* pointer, uint64_t bytes) -> uint64_t {
     if (bytes == 0) return 0;
     uint64_t at = static_cast<uint64_t>(static_cast<uint8_t*>(pointer) - me.arena);
     return at < lane_.arena_bytes && bytes <= lane_.arena_bytes - at ? at : kUnmapped;
   };
-  header_.key = key_;
-  header_.input = offset(input, input_bytes);
-  header_.output = offset(output, output_bytes);
+  auto *x = static_cast<uint8_t*>(input), *y = static_cast<uint8_t*>(output);
+  bool reachable = !apart || !(x < y + output_bytes && y < x + input_bytes);
+  input_ = reachable ? offset(input, input_bytes) : kUnmapped;
+  output_ = reachable ? offset(output, output_bytes) : kUnmapped;
   auto* bases = lane_.bases[parity_].data() + lane_.rank * 3;
   bases[0] = static_cast<uint8_t*>(input);
   bases[1] = static_cast<uint8_t*>(output);
@@ -50,7 +52,17 @@ void Launch::enter(void* input, uint64_t input_bytes, void* output, uint64_t out
 
 void Launch::announce() {
   if (announced_) return;
-  announced_ = true;
+  store_phase();
+}
+
+// Writes the header as late as can be: until the others' copies of its line are gone, no later store is complete.
+void Launch::store_phase() {
+  if (!announced_) {
+    announced_ = true;
+    header_.key = key_;
+    header_.input = input_;
+    header_.output = output_;
+  }
   header_.phase.store(phase(signals_), std::memory_order_release);
   bell_others();
   if (!lane_.links.empty()) publish_header();
@@ -96,8 +108,7 @@ Status Launch::run(const Program& program, int32_t source) {
   work_.semaphores.assign(program.semaphores.begin(), program.semaphores.end());
   work_.blocks.resize(program.blocks.size());
   for (size_t i = 0; i < program.blocks.size(); i++) {
-    work_.blocks[i] = Block{};
-    work_.blocks[i].code = &program.blocks[i];
+    work_.blocks[i].begin(program.blocks[i]);
   }
   if (lane_.recorder == nullptr) return run_blocks<false>();
   work_.tracks.assign(program.blocks.size(), {});
@@ -196,10 +207,8 @@ bool Launch::stand(Block& block, Waiting waiting, int channel, int peer, uint64_
 void Launch::signal(const Instruction& instruction) {
   if (instruction.common) {
     // the header itself is the counter: one store tells all others, and announces the call if nothing has yet
-    announced_ = true;
-    header_.phase.store(phase(++signals_), std::memory_order_release);
-    bell_others();
-    if (!lane_.links.empty()) publish_header();
+    signals_++;
+    store_phase();
     return;
   }
   announce();
@@ -288,20 +297,20 @@ bool Launch::move(Block& block, const Instruction& instruction) {
 
 void Launch::move_plain(const Instruction& instruction, const Window& window) {
   const Operand* operands = program_->operands.data() + instruction.first;
-  bool large = instruction.bytes >= kStreamingBytes;
+  const auto large = [&] { return instruction.bytes >= kStreamingBytes; };
   if (instruction.reduce == nullptr) {
     const uint8_t* source = address(operands[0], window);
     for (uint32_t i = 0; i < instruction.targets; i++) {
       const Operand& target = operands[1 + i];
       uint8_t* destination = address(target, window);
-      if (destination != source) kernels::copy(destination, source, window.bytes, large && target.base % 3 != 2);
+      if (destination != source) kernels::copy(destination, source, window.bytes, large() && target.base % 3 != 2);
     }
     return;
   }
   work_.sources.resize(instruction.count);
   work_.targets.resize(instruction.targets);
   for (uint32_t i = 0; i < instruction.count; i++) work_.sources[i] = address(operands[i], window);
-  bool streaming = large;
+  bool streaming = large();
   for (uint32_t i = 0; i < instruction.targets; i++) {
     const Operand& target = operands[instruction.count + i];
     work_.targets[i] = address(target, window);

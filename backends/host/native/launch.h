@@ -11,8 +11,9 @@ class Launch {
   Launch(const Launch&) = delete;
   Launch& operator=(const Launch&) = delete;
 
-  // Write the header; others see it with the first signal, or when `announce` is called.
-  void enter(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes);
+  // Take the buffers of this call; others see them and the call with the first signal, or when `announce` is called.
+  // `apart`: buffers that share memory are not mapped.
+  void enter(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, bool apart = false);
   void announce();
   // Wait until every member has announced the same call; after that their buffers are known.
   Status meet();
@@ -32,18 +33,31 @@ class Launch {
   };
   struct Block {
     const std::vector<Instruction>* code;
-    uint32_t at = 0;
-    uint32_t part = 0;       // channels waited for so far
-    uint64_t ready = 0;      // packets seen so far, of the current source
-    bool arrived = false;    // at the barrier
-    bool pulling = false;    // sources of remote members are being fetched
-    int32_t generation = 0;  // of the barrier, when it arrived
-    int depth = 0;
+    uint32_t at;
+    uint32_t part;       // channels waited for so far
+    uint64_t ready;      // packets seen so far, of the current source
+    bool arrived;        // at the barrier
+    bool pulling;        // sources of remote members are being fetched
+    int32_t generation;  // of the barrier, when it arrived
+    int depth;
+    Waiting waiting;
+    int32_t channel, peer;
+    uint64_t expected, seen;
     Loop loops[9];
-    Waiting waiting = Waiting::kRunning;
-    int32_t channel = -1, peer = -1;
-    uint64_t expected = 0, seen = 0;
     bool done() const { return at == code->size(); }
+    // Field by field: what a string instruction has stored can be loaded only after all stores before it have reached
+    // the cache, and one of these is to a line that the others hold.
+    void begin(const std::vector<Instruction>& program) {
+      code = &program;
+      at = part = 0;
+      ready = 0;
+      arrived = pulling = false;
+      generation = 0;
+      depth = 0;
+      waiting = Waiting::kRunning;
+      channel = peer = -1;
+      expected = seen = 0;
+    }
   };
   struct Meeting {
     int32_t arrived = 0, generation = 0;
@@ -78,6 +92,7 @@ class Launch {
   bool pulled(Block& block, const Instruction& instruction, const Window& window);
 
   bool arrived(int member);
+  void store_phase();
   // Waiting, in waiting.cpp
   Status idle();
   void begin_waiting();
@@ -101,6 +116,7 @@ class Launch {
   const int parity_;
   Header& header_;
   uint32_t flag_;
+  uint64_t input_ = kUnmapped, output_ = kUnmapped;  // where the buffers lie, for the header
   bool announced_ = false;
   bool unsent_ = false;     // a queue stayed full until the deadline or a failure
   bool published_ = false;  // the header, to members whose memory is not mapped

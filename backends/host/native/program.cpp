@@ -173,13 +173,14 @@ class Decoder {
 }  // namespace
 
 Program::Program(const std::vector<std::vector<int64_t>>& words, const std::vector<int32_t>& semaphores, int dtype,
-                 int slots, bool maps_input, bool maps_output, int rank, int members, uint64_t scratch_bytes,
+                 int slots, bool maps_input, bool maps_output, bool in_place, int rank, int members, uint64_t scratch_bytes,
                  uint64_t packet_bytes)
     : semaphores(semaphores),
       itemsize(dtype >= 0 && dtype < kernels::kDTypes ? int(kernels::size_of(kernels::DType(dtype))) : 1),
       slots(slots),
       maps_input(maps_input),
       maps_output(maps_output),
+      in_place(in_place),
       rank(rank),
       members(members),
       scratch_bytes(scratch_bytes),

@@ -57,6 +57,7 @@ def decode(lane: _native.Lane, program: Program, **changes: Any) -> _native.Prog
         "slots": program.channel_slots,
         "maps_input": program.maps_input,
         "maps_output": program.maps_output,
+        "in_place": program.plan.in_place,
     }
     return _native.Program(lane, **{**values, **changes})
 

@@ -171,9 +171,10 @@ class Communicator:
         src = self._arguments.buffer("all_to_all", x, "x")
         count = self._arguments.per_rank("all_to_all", src)
         dst = self._arguments.output("all_to_all", out, src.dtype, src.count, src.shape)
-        if src.address == dst.address:
+        if src.address != dst.address:
+            self._arguments.overlap("all_to_all", src, dst, None)
+        elif not self._caller.group.executor.keeps_apart:
             src = self._caller.copied(src, keep=not async_op)
-        self._arguments.overlap("all_to_all", src, dst, None)
         return self._caller.call(Collective.ALL_TO_ALL, src, dst, count, "sum", None, async_op, timeout)
 
     @collective(Collective.GATHER, target_at_root=True)

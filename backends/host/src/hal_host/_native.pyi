@@ -87,6 +87,7 @@ class Program:
         slots: int,
         maps_input: bool,
         maps_output: bool,
+        in_place: bool,
     ) -> None: ...
 
 class Executable:

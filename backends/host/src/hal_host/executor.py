@@ -137,6 +137,8 @@ class HostFastCalls:
 class HostExecutor(Executor):
     """Runs plans for one rank on one lane."""
 
+    keeps_apart = True
+
     def __init__(
         self,
         lane: _native.Lane,
@@ -342,6 +344,7 @@ def _decoded(lane: _native.Lane, program: Program) -> _native.Program:
         program.channel_slots,
         program.maps_input,
         program.maps_output,
+        program.plan.in_place,
     )
 
 

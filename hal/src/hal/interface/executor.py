@@ -142,6 +142,9 @@ class Executor(abc.ABC):
 
     rank: int
     size: int
+    keeps_apart: bool = False
+    """Whether `mapped` is passed over, on all ranks, where it is not made for in place and some rank's input and output
+    share memory. Where not, whoever calls has to copy."""
 
     @property
     @abc.abstractmethod

@@ -196,7 +196,8 @@ class Group:
             count,
             _identity(plans) if identity is None else identity,
         )
-        return placed(executor.load(call, *programs), self.device, executor.rank, plans, layouts)
+        loaded = executor.load(call, *programs)
+        return placed(loaded, self.device, executor.rank, plans, layouts, keeps_apart=executor.keeps_apart)
 
     def split(self, color: int | None, key: int = 0) -> Group | None:
         """The group of the members that give the same `color`, ordered by `key` and then by rank.

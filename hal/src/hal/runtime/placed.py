@@ -115,12 +115,18 @@ class _InputApart(PlacedExecutable):
 
 
 def placed(
-    executable: Executable, device: Device, rank: int, plans: Sequence[Plan], layouts: Sequence[Layout]
+    executable: Executable,
+    device: Device,
+    rank: int,
+    plans: Sequence[Plan],
+    layouts: Sequence[Layout],
+    *,
+    keeps_apart: bool = False,
 ) -> Executable:
     """What runs `rank`'s part of one of `plans`, whichever it may be, on any buffers; often `executable` itself.
 
-    `layouts` are those of the plans. Copies are made on this rank alone and before and after the run, so that ranks
-    need not agree on where their buffers lie.
+    `layouts` are those of the plans, `keeps_apart` is the executor's. Copies are made on this rank alone and before and
+    after the run, so that ranks need not agree on where their buffers lie.
     """
     for plan, layout in zip(plans, layouts, strict=True):
         places = layout.shared(plan, rank) if plan.aliased else None
@@ -131,7 +137,8 @@ def placed(
             return _InOutput(executable, device, places[0])
         return _InRoom(executable, device, *places)
     writes = any(_writes_input(plan) for plan in plans)
-    if writes or not all(plan.in_place for plan in plans):
+    own = plans[:1] if keeps_apart else plans
+    if writes or not all(plan.in_place for plan in own):
         return _InputApart(executable, device, writes)
     return executable
 
