@@ -41,6 +41,27 @@ def test_read_only_arrays_are_good_inputs() -> None:
     run_local(3, body, timeout=20)
 
 
+@pytest.mark.parametrize("count", [2, 1000, 100_000])
+@pytest.mark.parametrize("registered", [False, True])
+@pytest.mark.parametrize("in_place", [{0, 1, 2}, {1}])
+def test_all_to_all_in_place_on_some_ranks(count: int, registered: bool, in_place: set[int]) -> None:
+    """The others then must not read what is overwritten."""
+
+    def body(comm: Communicator) -> None:
+        r, n = comm.rank, comm.size
+        make = comm.empty if registered else np.empty
+        x, out = make((n, count), np.int64), make((n, count), np.int64)
+        mine, blocks = r in in_place, np.arange(n)[:, None]
+        call = comm.all_to_all.prepare(x, x if mine else out)
+        for turn in range(5):
+            x[:] = 100 * turn + 10 * r + blocks
+            got = call() if turn == 4 else comm.all_to_all(x, x if mine else out)
+            assert got is (x if mine else out)
+            assert (got == 100 * turn + 10 * blocks + r).all()
+
+    run_local(3, body, timeout=20)
+
+
 def test_shapes() -> None:
     def body(comm: Communicator) -> None:
         x = np.ones((6, 2, 5))

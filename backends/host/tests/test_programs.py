@@ -202,9 +202,8 @@ def test_the_most_signals_that_a_counter_holds_arrive() -> None:
 
     def body(rank: int) -> list[int]:
         lane, words = lanes.lanes[rank], loop(4, 1, 2**20 - 1, bodies[rank])
-        run = executable(
-            lane, _native.Program(lane, [words], [], int(DType.INT32), 1, False, False, True), count=0, dtype=DType.INT32
-        )
+        program = _native.Program(lane, [words], [], int(DType.INT32), 1, False, False, True)
+        run = executable(lane, program, count=0, dtype=DType.INT32)
         return [run.run(0, 0, 0, 0, 50 * SECOND) for _ in range(3)]
 
     assert on_threads([lambda: body(0), lambda: body(1)]) == [[0, 0, 0], [0, 0, 0]]
