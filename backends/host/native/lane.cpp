@@ -209,8 +209,9 @@ bool Lane::deserted() const {
   return true;
 }
 
-Executable::Executable(Lane& lane, CallKey key, std::vector<Program> any, std::vector<Program> mapped)
-    : lane(lane), key(key), any_(std::move(any)), mapped_(std::move(mapped)) {
+Executable::Executable(Lane& lane, CallKey key, std::vector<Program> any, std::vector<Program> mapped,
+                       bool single_copy)
+    : lane(lane), key(key), any_(std::move(any)), mapped_(std::move(mapped)), single_copy_(single_copy) {
   if (any_.size() != 1 || mapped_.size() > 1) throw std::invalid_argument("one program for any buffers is needed");
   if (any_[0].maps_input || any_[0].maps_output) {
     throw std::invalid_argument("the program for any buffers reaches peers' buffers");
@@ -218,8 +219,7 @@ Executable::Executable(Lane& lane, CallKey key, std::vector<Program> any, std::v
   input_bytes_ = output_bytes_ = 0;
   for (const auto* programs : {&any_, &mapped_}) {
     for (const Program& program : *programs) {
-      if (program.rank != lane.rank || program.members != lane.size || program.scratch_bytes != lane.scratch_bytes ||
-          program.packet_bytes != lane.packet_bytes()) {
+      if (program.rank != lane.rank || program.members != lane.size || program.scratch_bytes != lane.scratch_bytes) {
         throw std::invalid_argument("the program was decoded for another lane");
       }
       if (!lane.links.empty()) check_reachable(program);
@@ -259,7 +259,7 @@ Status recycle(Lane& lane, int64_t timeout_ns, Hooks hooks) {
     if (Status status = launch.meet(); status != Status::kOk) return status;
     launch.finish();
     uint8_t* packets = lane.members[lane.rank].scratch + 2 * lane.scratch_bytes;
-    if (round == 0) std::memset(packets, 0, 2 * lane.packet_bytes());
+    if (round == 0) std::memset(packets, 0, 2 * lane.scratch_bytes);
   }
   return Status::kOk;
 }
@@ -292,7 +292,9 @@ Status Executable::launch(void* input, uint64_t input_bytes, void* output, uint6
   launch.enter(input, input_bytes, output, output_bytes, !mapped_.empty() && !mapped_[0].in_place);
   if (mapped_.empty()) return launch.run(any_[0], number * 2);
   if (Status status = launch.meet(); status != Status::kOk) return status;
-  ran_mapped = launch.all_mapped(mapped_[0]);
+  ran_plain = single_copy_ && !launch.all_mapped(mapped_[0]) && launch.all_readable(mapped_[0]);
+  ran_mapped = ran_plain || launch.all_mapped(mapped_[0]);
+  if (ran_plain) launch.read_plain();
   return launch.run(ran_mapped ? mapped_[0] : any_[0], number * 2 + ran_mapped);
 }
 

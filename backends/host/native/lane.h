@@ -21,7 +21,7 @@ struct Member {
   Control* control;
   Counter* counters;   // [member][kChannelSlots]
   Departed* departed;  // [member]
-  uint8_t* scratch;    // two halves; then two for packets, but for a pair
+  uint8_t* scratch;    // two halves; then two for packets
   uint8_t* arena;      // where the member's arena is mapped here
   int pid;
   std::shared_ptr<Link> link = nullptr;  // null where its memory is mapped; else all of the above is its mirror
@@ -76,6 +76,7 @@ class Lane {
   bool deserted() const;
   // Whether a member has ended or left, so that it will do nothing more.
   bool gone(int member) const;
+  bool same_process(int member) const { return members[member].pid == members[rank].pid; }
   // Fail where a process has ended that had not left, though it be no member of this lane but of the parent alone.
   bool fail_with_parent();
 
@@ -83,9 +84,7 @@ class Lane {
   int size;
   std::vector<Member> members;
   uint64_t arena_bytes;    // of this member's own arena
-  uint64_t scratch_bytes;  // of one half
-  // the same of packets, which a pair has no room for
-  uint64_t packet_bytes() const { return parent_ == nullptr ? scratch_bytes : 0; }
+  uint64_t scratch_bytes;  // of one half, be it for packets or not
   uint64_t launch;         // the number of the last launch that this member entered
   LaneOptions options;
   bool running = false;
@@ -117,13 +116,15 @@ class Lane {
 // A collective bound to a lane: one program for mapped buffers, one for any, or both.
 class Executable {
  public:
-  Executable(Lane& lane, CallKey key, std::vector<Program> any, std::vector<Program> mapped);
+  // `single_copy`: the program for mapped buffers reads, and writes nothing of, plain memory of other members too.
+  Executable(Lane& lane, CallKey key, std::vector<Program> any, std::vector<Program> mapped, bool single_copy = false);
 
   Status run(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, int64_t timeout_ns, Hooks hooks);
 
   Lane& lane;
   const CallKey key;
   bool ran_mapped = false;  // which program the last run chose
+  bool ran_plain = false;   // it read plain memory of other members
   int32_t number = 0;       // by which records name it
 
  private:
@@ -131,6 +132,7 @@ class Executable {
   void check_reachable(const Program& program) const;
 
   std::vector<Program> any_, mapped_;  // none or one each
+  const bool single_copy_;
   uint64_t input_bytes_, output_bytes_;  // what they reach of this member's buffers
 };
 

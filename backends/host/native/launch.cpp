@@ -39,7 +39,8 @@ void Launch::enter(void* input, uint64_t input_bytes, void* output, uint64_t out
   auto offset = [&](void* pointer, uint64_t bytes) -> uint64_t {
     if (bytes == 0) return 0;
     uint64_t at = static_cast<uint64_t>(static_cast<uint8_t*>(pointer) - me.arena);
-    return at < lane_.arena_bytes && bytes <= lane_.arena_bytes - at ? at : kUnmapped;
+    bool inside = at < lane_.arena_bytes && bytes <= lane_.arena_bytes - at;
+    return inside ? at : reinterpret_cast<uint64_t>(pointer) | kPlain;
   };
   auto *x = static_cast<uint8_t*>(input), *y = static_cast<uint8_t*>(output);
   bool reachable = !apart || !(x < y + output_bytes && y < x + input_bytes);
@@ -77,13 +78,25 @@ bool Launch::arrived(int member) {
   if (!(other.key == key_)) mismatch_ = true;
   if (lane_.members[member].link != nullptr) return true;
   auto* bases = lane_.bases[parity_].data() + member * 3;
-  bases[0] = lane_.members[member].arena + other.input;
-  bases[1] = lane_.members[member].arena + other.output;
+  auto place = [&](uint64_t at) {
+    return at < kPlain ? lane_.members[member].arena + at : reinterpret_cast<uint8_t*>(at & ~kPlain);
+  };
+  bases[0] = place(other.input);
+  bases[1] = place(other.output);
   return true;
 }
 
 bool Launch::all_mapped(const Program& program) const {
   if (!lane_.links.empty()) return false;
+  for (const Member& member : lane_.members) {
+    const Header& header = member.control->header[parity_];
+    if (program.maps_input && header.input >= kPlain) return false;
+    if (program.maps_output && header.output >= kPlain) return false;
+  }
+  return true;
+}
+
+bool Launch::all_readable(const Program& program) const {
   for (const Member& member : lane_.members) {
     const Header& header = member.control->header[parity_];
     if (program.maps_input && header.input == kUnmapped) return false;
@@ -286,6 +299,13 @@ bool Launch::move(Block& block, const Instruction& instruction) {
   bool remote = !lane_.links.empty();
   if (instruction.packet_source && !packets_ready(block, instruction, window)) return false;
   if (remote && instruction.reads_others && !pulled(block, instruction, window)) return false;
+  if (single_copy_ && instruction.reads_others) {
+    const Operand* sources = program_->operands.data() + instruction.first;
+    if (std::any_of(sources, sources + instruction.count, [&](const Operand& o) { return is_foreign(o); })) {
+      int member = static_cast<int>(sources[0].base / 3);
+      return move_foreign(instruction, window) || stand(block, Waiting::kPort, -1, member, 1, 0);
+    }
+  }
   if (instruction.packet_source || instruction.packet_target) {
     move_packets(instruction, window);
   } else {

@@ -20,6 +20,9 @@ class Launch {
   // Say that this member has completed it.
   void finish();
   bool all_mapped(const Program& program) const;
+  // Whether all members' buffers that the program reaches are at least in plain memory; `read_plain` then has it read.
+  bool all_readable(const Program& program) const;
+  void read_plain() { single_copy_ = true; }
   // `source` is what records of it name.
   Status run(const Program& program, int32_t source);
 
@@ -91,6 +94,11 @@ class Launch {
   void push(const Instruction& instruction, const Window& window);
   bool pulled(Block& block, const Instruction& instruction, const Window& window);
 
+  // Plain memory of other processes, in single_copy.cpp
+  bool is_foreign(const Operand& operand) const;
+  bool fetch(void* to, const Operand& operand, const uint8_t* from, uint64_t bytes);
+  bool move_foreign(const Instruction& instruction, const Window& window);
+
   bool arrived(int member);
   void store_phase();
   // Waiting, in waiting.cpp
@@ -118,6 +126,7 @@ class Launch {
   uint32_t flag_;
   uint64_t input_ = kUnmapped, output_ = kUnmapped;  // where the buffers lie, for the header
   bool announced_ = false;
+  bool single_copy_ = false;
   bool unsent_ = false;     // a queue stayed full until the deadline or a failure
   bool published_ = false;  // the header, to members whose memory is not mapped
   int unseen_;  // members whose header was not compared yet
@@ -149,5 +158,8 @@ class Launch {
   static Workspace& workspace();
   Workspace& work_;
 };
+
+// Whether this process may read memory of another; `address` is one there.
+bool readable(int pid, uint64_t address);
 
 }  // namespace hal

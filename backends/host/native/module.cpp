@@ -17,6 +17,7 @@
 #include "fast.h"
 #include "front.h"
 #include "lane.h"
+#include "launch.h"
 #include "tcp_module.h"
 
 namespace nb = nanobind;
@@ -36,9 +37,7 @@ uint64_t scratch_offset(uint64_t members) {
   return round_up(departed_offset(members) + members * sizeof(hal::Departed), 4096);
 }
 
-uint64_t lane_bytes(uint64_t members, uint64_t scratch, bool packets) {
-  return scratch_offset(members) + (packets ? 4 : 2) * scratch;
-}
+uint64_t lane_bytes(uint64_t members, uint64_t scratch) { return scratch_offset(members) + 4 * scratch; }
 
 // (address of the member's part of the lane, base of its arena, pid)
 using MemberTuple = std::tuple<uint64_t, uint64_t, int>;
@@ -95,7 +94,7 @@ hal::Program make_program(const hal::Lane& lane, const std::vector<std::vector<i
                           const std::vector<int32_t>& semaphores, int dtype, int slots, bool maps_input,
                           bool maps_output, bool in_place) {
   return hal::Program(blocks, semaphores, dtype, slots, maps_input, maps_output, in_place, lane.rank, lane.size,
-                      lane.scratch_bytes, lane.packet_bytes());
+                      lane.scratch_bytes);
 }
 
 // For each member, what it announced for this launch: (collective, dtype, op, root, count, plan), or None.
@@ -240,16 +239,17 @@ NB_MODULE(_native, m) {
   nb::class_<hal::Executable>(m, "Executable")
       .def("__init__",
            [](hal::Executable* self, hal::Lane& lane, int collective, int dtype, int op, int root, uint64_t count,
-              uint64_t plan, const hal::Program& any, const hal::Program* mapped) {
+              uint64_t plan, const hal::Program& any, const hal::Program* mapped, bool single_copy) {
              hal::CallKey key{static_cast<uint8_t>(collective), static_cast<uint8_t>(dtype), static_cast<uint8_t>(op),
                               0, root, count, plan};
              std::vector<hal::Program> variant;
              if (mapped != nullptr) variant.push_back(*mapped);
-             new (self) hal::Executable(lane, key, {any}, std::move(variant));
+             new (self) hal::Executable(lane, key, {any}, std::move(variant), single_copy);
            },
            "lane"_a, "collective"_a, "dtype"_a, "op"_a, "root"_a, "count"_a, "plan"_a, "any"_a,
-           "mapped"_a = nb::none(), nb::keep_alive<1, 2>())
+           "mapped"_a = nb::none(), "single_copy"_a = false, nb::keep_alive<1, 2>())
       .def_ro("ran_mapped", &hal::Executable::ran_mapped)
+      .def_ro("ran_plain", &hal::Executable::ran_plain)
       .def_rw("number", &hal::Executable::number)
       .def("run", &run, "input"_a, "input_bytes"_a, "output"_a, "output_bytes"_a, "timeout_ns"_a)
       .def("repeat", &repeat, "input"_a, "input_bytes"_a, "output"_a, "output_bytes"_a, "timeout_ns"_a, "count"_a,
@@ -289,7 +289,8 @@ NB_MODULE(_native, m) {
 
   bind_tcp(m);
 
-  m.def("lane_bytes", &lane_bytes, "members"_a, "scratch_bytes"_a, "packets"_a = true);
+  m.def("readable", &hal::readable, "pid"_a, "address"_a);
+  m.def("lane_bytes", &lane_bytes, "members"_a, "scratch_bytes"_a);
   m.def("reduce", &reduce, "dtype"_a, "op"_a, "divisor"_a, "srcs"_a, "dsts"_a, "count"_a, "streaming"_a);
   m.def("copy",
         [](uint64_t dst, uint64_t src, uint64_t nbytes, bool streaming) {

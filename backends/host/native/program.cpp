@@ -113,7 +113,7 @@ class Decoder {
   }
 
   void check_scratch(uint64_t offset, uint64_t bytes, bool packet) {
-    uint64_t room = packet ? program_.packet_bytes : program_.scratch_bytes;
+    uint64_t room = program_.scratch_bytes;
     bool fits = offset <= room && bytes <= room - offset;  // both first: what follows cannot overflow then
     if (fits && packet) fits = packets_for(bytes) * sizeof(Packet) <= room - offset;
     if (fits) return;
@@ -173,8 +173,7 @@ class Decoder {
 }  // namespace
 
 Program::Program(const std::vector<std::vector<int64_t>>& words, const std::vector<int32_t>& semaphores, int dtype,
-                 int slots, bool maps_input, bool maps_output, bool in_place, int rank, int members, uint64_t scratch_bytes,
-                 uint64_t packet_bytes)
+                 int slots, bool maps_input, bool maps_output, bool in_place, int rank, int members, uint64_t scratch_bytes)
     : semaphores(semaphores),
       itemsize(dtype >= 0 && dtype < kernels::kDTypes ? int(kernels::size_of(kernels::DType(dtype))) : 1),
       slots(slots),
@@ -183,8 +182,7 @@ Program::Program(const std::vector<std::vector<int64_t>>& words, const std::vect
       in_place(in_place),
       rank(rank),
       members(members),
-      scratch_bytes(scratch_bytes),
-      packet_bytes(packet_bytes) {
+      scratch_bytes(scratch_bytes) {
   if (slots > kChannelSlots) {
     throw std::invalid_argument("the plan uses " + std::to_string(slots) + " channels a pair of ranks, at most " +
                                 std::to_string(kChannelSlots) + " are allowed");

@@ -50,13 +50,12 @@ struct Program {
   bool in_place = true;  // output and input may share memory
   uint64_t moved = 0;  // bytes of all moves together
   int rank, members;   // the lane that it is decoded for
-  uint64_t scratch_bytes, packet_bytes;
+  uint64_t scratch_bytes;
   uint64_t input_bytes = 0, output_bytes = 0;  // how far it reaches into this rank's own buffers
 
   // Decode; throws std::invalid_argument where the words are not a program for this member of `members`.
   Program(const std::vector<std::vector<int64_t>>& blocks, const std::vector<int32_t>& semaphores, int dtype,
-          int slots, bool maps_input, bool maps_output, bool in_place, int rank, int members, uint64_t scratch_bytes,
-          uint64_t packet_bytes);
+          int slots, bool maps_input, bool maps_output, bool in_place, int rank, int members, uint64_t scratch_bytes);
 };
 
 }  // namespace hal

@@ -21,13 +21,14 @@ struct CallKey {
 static_assert(sizeof(CallKey) == 24);
 
 constexpr uint64_t kUnmapped = ~uint64_t{0};
+constexpr uint64_t kPlain = uint64_t{1} << 63;
 
 // Announces a member's part in a launch. Two alternate, so that the one of launch k stands until launch k+2, which no
 // member enters before all have completed k.
 struct alignas(128) Header {
   std::atomic<uint64_t> phase;  // launch << kPhaseBits | signals to all so far; stored last, with release
   CallKey key;
-  uint64_t input, output;  // offsets in the member's arena, or kUnmapped
+  uint64_t input, output;  // offsets in the member's arena; kPlain and an address of its process; or kUnmapped
 };
 
 // Where a waiting member sleeps. `sleeping` is the member's own; others add to `bell`.
@@ -54,7 +55,7 @@ struct alignas(128) Report {
   ReportEntry entry[kReportEntries];
 };
 
-enum class Failure : uint32_t { kNone, kStall, kPeerDied, kAborted };
+enum class Failure : uint32_t { kNone, kStall, kPeerDied, kAborted, kUnreadable };
 constexpr int kFailureBits = 4;
 
 struct Control {

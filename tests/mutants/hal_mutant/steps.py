@@ -85,7 +85,7 @@ class Changed(Programs):
         for number, words in enumerate(program.blocks):
             self.number = number
             self._instructions: list[Instruction] = list(walk(program.plan.ranks[self.rank].blocks[number]))
-            reader = Reader(self.rank, self.size, 1 << 20, 1 << 20, 1 << 60, 1 << 60, program.dtype.itemsize)
+            reader = Reader(self.rank, self.size, 1 << 20, 1 << 20, 1 << 60, program.dtype.itemsize)
             blocks.append(tuple(_flat(self._changed(reader.read(number, words)))))
         return replace(program, blocks=tuple(blocks))
 

@@ -2,7 +2,7 @@
 
 Each member contributes one block of its shared memory. It holds its part of the group's lane and of one lane for each
 ordered pair of members, which carry `send` and `recv`. A lane's part is its control block, counters and
-scratch, which is as large again for packets, but for a pair.
+scratch, which is as large again for packets.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from hal.interface.errors import UsageError
 from hal.interface.executor import Call, CallShape, Executable, Executor, FastCalls, Membership, check_pair
 from hal.plan.lower import Program
 from hal.runtime.heap import PAGE
-from hal_host import _native, report, segment
+from hal_host import _native, report, segment, single_copy
 from hal_host.links import Links, reads_others
 from hal_host.recording import Recording
 from hal_host.segment import Handle, Segment
 from hal_host.settings import HostSettings
 
 PAIR_SCRATCH = 1 << 20
-"""Scratch of a pair's lane, both halves, on each side."""
+"""Scratch of a pair's lane, both halves, on each side; packets have as much again."""
 
 FIRST_LAUNCH = 0
 _LONGEST_TIMEOUT = 1e9  # seconds
@@ -44,6 +44,7 @@ class HostExecutable(Executable):
         any_: Program,
         mapped: Program | None,
         recorded: Recorded | None = None,
+        single_copy: bool = False,
     ):
         self._lane = lane
         self._ranks = ranks
@@ -61,6 +62,7 @@ class HostExecutable(Executable):
             call.plan,
             _decoded(lane, any_),
             None if mapped is None else _decoded(lane, mapped),
+            single_copy,
         )
         self._recorded = recorded
         if recorded is not None:
@@ -173,7 +175,9 @@ class HostExecutor(Executor):
         if home._group is not None and home._group.links is not None:
             home._group.reads_others |= reads_others(program.plan)
             mapped = mapped if self._all_here() else None  # no memory of other hosts is mapped
-        return HostExecutable(self.lane, self.ranks, self._parent, call, program, mapped, self._recorded)
+        least = None if home._group is None else home._group.single_copy
+        single = mapped is not None and single_copy.serves(call, mapped.plan, least)
+        return HostExecutable(self.lane, self.ranks, self._parent, call, program, mapped, self._recorded, single)
 
     def fast_calls(self) -> FastCalls:
         """See `Executor.fast_calls`."""
@@ -232,7 +236,7 @@ class Group:
         self.segment: Segment = segment.own(settings.segment_size)
         self.scratch = settings.scratch_size // 2 // PAGE * PAGE
         self.main_bytes = _pages(_native.lane_bytes(self.size, self.scratch))
-        self.pair_bytes = _pages(_native.lane_bytes(2, PAIR_SCRATCH // 2, packets=False))
+        self.pair_bytes = _pages(_native.lane_bytes(2, PAIR_SCRATCH // 2))
         nbytes = self.main_bytes + 2 * self.size * self.pair_bytes
         self.reads_others = False  # whether some plan reads others' scratch
         self.block = self.segment.allocate(nbytes, zero=True)
@@ -256,7 +260,8 @@ class Group:
             if any(remote):
                 self.links = Links(membership, self.segment, self.block, nbytes)
             # nobody goes on, and perhaps ends, before all have mapped its memory
-            membership.exchange(b"")
+            least = 0 if any(remote) else settings.single_copy
+            self.single_copy = single_copy.agree(membership, self.handles if least else (), least)
         except BaseException:
             # nobody has a lane yet, so that nobody touches this block any more
             self.free()

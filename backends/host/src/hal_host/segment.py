@@ -17,8 +17,8 @@ from hal.interface.errors import BackendUnavailable, PeerFailure, UsageError
 from hal.runtime.heap import PAGE, Heap, HeapFull
 from hal_host import _native
 
-_HANDLE = struct.Struct("<8sQQQQQQ")
-_MAGIC = b"HALHOST1"
+_HANDLE = struct.Struct("<8sQQQQQQQ")
+_MAGIC = b"HALHOST2"
 _DISCARD = 1 << 20
 """From here on, freed memory goes back to the system at once."""
 
@@ -33,10 +33,13 @@ class Handle:
     arena_bytes: int
     offset: int
     nbytes: int
+    base: int
+    """Where the segment begins in the owner's process."""
 
     def pack(self) -> bytes:
         """As bytes."""
-        return _HANDLE.pack(_MAGIC, self.pid, self.fd, self.inode, self.arena_bytes, self.offset, self.nbytes)
+        where = (self.arena_bytes, self.offset, self.nbytes, self.base)
+        return _HANDLE.pack(_MAGIC, self.pid, self.fd, self.inode, *where)
 
     @classmethod
     def unpack(cls, data: bytes) -> Handle:
@@ -86,7 +89,7 @@ class Segment:
     def handle(self, address: int, nbytes: int) -> Handle:
         """The handle of a range of this arena."""
         arena = self.arena
-        return Handle(self.pid, arena.fd, arena.inode, arena.nbytes, address - arena.base, nbytes)
+        return Handle(self.pid, arena.fd, arena.inode, arena.nbytes, address - arena.base, nbytes, arena.base)
 
 
 _lock = threading.RLock()  # finalizers unmap

@@ -71,7 +71,7 @@ class MemberMemory:
 
     control: int
     scratch: int
-    """Two halves of `scratch_bytes`, and two for packets where programs have any (`pack`)."""
+    """Two halves of `scratch_bytes`, and two for packets."""
     arena: int
 
 

@@ -51,10 +51,8 @@ class Packed:
     scratch_bytes: int
 
 
-def pack(program: Program, members: int, scratch_bytes: int, *, packets: bool = True, proxy: bool = False) -> Packed:
+def pack(program: Program, members: int, scratch_bytes: int, *, proxy: bool = False) -> Packed:
     """Check a program for a group of `members` with `scratch_bytes` of scratch a launch, and pack it.
-
-    `packets` says whether there is as much again for packets.
 
     With `proxy` posts go to the queue of a host proxy; else the block that posts copies by itself, as the words have
     it. `PlanError` where the words are no program for this group, or where `proxy` cannot serve it: then pack without.
@@ -72,7 +70,6 @@ def pack(program: Program, members: int, scratch_bytes: int, *, packets: bool = 
         program.channel_slots,
         len(program.semaphores),
         scratch_bytes,
-        scratch_bytes if packets else 0,
         program.dtype.itemsize,
     )
     read = [reader.read(number, words) for number, words in enumerate(program.blocks)]

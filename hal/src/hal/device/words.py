@@ -48,8 +48,6 @@ class Reader:
     slots: int
     semaphores: int
     scratch_bytes: int
-    packet_bytes: int
-    """Of scratch in packets."""
     itemsize: int
     barriers: int = 0
     input_bytes: int = 0
@@ -158,9 +156,8 @@ class Reader:
             raise self._fail("packets lie in scratch alone, at multiples of their size")
         if buffer == _SCRATCH:
             need = -(-reach // 4) * _PACKET_BYTES if packet else reach
-            room = self.packet_bytes if packet else self.scratch_bytes
-            if offset + need > room:
-                raise self._fail(f"{need} bytes of scratch at {offset} exceed the {room} of a launch")
+            if offset + need > self.scratch_bytes:
+                raise self._fail(f"{need} bytes of scratch at {offset} exceed the {self.scratch_bytes} of a launch")
         elif member == self.rank and nbytes:
             if buffer == 0:
                 self.input_bytes = max(self.input_bytes, offset + nbytes)

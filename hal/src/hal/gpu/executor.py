@@ -247,11 +247,11 @@ def connect(device: GpuDevice, membership: Membership) -> GpuExecutor:
 
 def _packed(lane: Lane, program: Program) -> Packed:
     """Posts go to the lane's copy engine, where it has one and the plan lets a proxy serve it."""
-    scratch, packets = lane.layout.scratch_bytes, lane.layout.packets
+    scratch = lane.layout.scratch_bytes
     if lane.engine is not None:
         with contextlib.suppress(PlanError):
-            return pack(program, lane.size, scratch, packets=packets, proxy=True)
-    return pack(program, lane.size, scratch, packets=packets)
+            return pack(program, lane.size, scratch, proxy=True)
+    return pack(program, lane.size, scratch)
 
 
 def _ops(plan: Plan, op: ReduceOp) -> set[ReduceOp]:

@@ -14,7 +14,7 @@ from hal.interface.errors import UsageError
 from hal.interface.executor import Membership
 
 PAIR_SCRATCH = 1 << 19
-"""Scratch of a launch on a pair's lane, as much as `staged` of send_recv takes. A rank keeps 2 MiB for each member."""
+"""Scratch of a launch on a pair's lane, as much as `staged` of send_recv takes. A rank keeps 4 MiB for each member."""
 
 
 class Group:
@@ -27,7 +27,7 @@ class Group:
         self.device, self.rank, self.size = device, membership.rank, membership.size
         self.ranks = membership.world_ranks
         self.main = Layout(self.size, device.settings.scratch_size // 2 // 256 * 256)
-        self.pairs = Layout(2, PAIR_SCRATCH, packets=False)
+        self.pairs = Layout(2, PAIR_SCRATCH)
         self._engine = device.settings.copies == "engine"
         if self._engine:
             prepare(device.driver)  # what it lacks is said before others count on this rank

@@ -42,9 +42,7 @@ class Layout:
 
     members: int
     scratch_bytes: int
-    """Of one launch."""
-    packets: bool = True
-    """Whether there is as much again for packets."""
+    """Of one launch, and as many for packets."""
 
     @property
     def notes(self) -> int:
@@ -74,7 +72,7 @@ class Layout:
     @property
     def nbytes(self) -> int:
         """All of it."""
-        return self.scratch + (4 if self.packets else 2) * self.scratch_bytes
+        return self.scratch + 4 * self.scratch_bytes
 
 
 @dataclass(frozen=True)

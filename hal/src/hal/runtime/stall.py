@@ -20,6 +20,8 @@ class Failure(enum.IntEnum):
     STALL = 1
     PEER_DIED = 2
     ABORTED = 3
+    UNREADABLE = 4
+    """A rank's plain memory could not be read by another process."""
 
 
 class Waiting(enum.IntEnum):

@@ -1,0 +1,100 @@
+"""Plain memory that other ranks read directly: results, and what a rank learns whose peer's memory cannot be read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hal_collectives import Communicator, run_local
+
+from .cases import covering, matrix
+from .test_matrix import check
+from .test_processes import LAUNCH, SAMPLE, launch
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAL_HOST_SINGLE_COPY", "1")
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("size", [2, 3])
+def test_threads(size: int) -> None:
+    check(size, covering(matrix(memories=["plain", "mixed"]), seed=7), seed=size)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_processes(tmp_path: Path, size: int) -> None:
+    launch(tmp_path, size, SAMPLE)
+
+
+@pytest.mark.parametrize(("least", "read"), [("64K", True), ("65537", False), ("0", False)])
+def test_the_size_from_which_it_is_done(monkeypatch: pytest.MonkeyPatch, least: str, read: bool) -> None:
+    monkeypatch.setenv("HAL_HOST_SINGLE_COPY", least)
+
+    def body(comm: Communicator) -> dict[str, bool]:
+        x, out = np.full(1 << 14, comm.rank, np.float32), np.empty(1 << 15, np.float32)
+        comm.all_gather(x, out)
+        comm.all_reduce(x)
+        assert (out.reshape(2, -1) == [[0], [1]]).all()
+        kept = comm._caller.calls._kept
+        return {key[0].label: executable.native.ran_plain for key, executable in kept.items()}  # type: ignore[attr-defined]
+
+    # what writes to others' memory goes through scratch
+    assert run_local(2, body, timeout=20) == [{"all_gather": read, "all_reduce": False}] * 2
+
+
+PROGRAM = """
+import ctypes, mmap, os, signal, sys, threading, time
+import numpy as np
+import hal_collectives
+from hal.interface.errors import PeerFailure
+
+# the launcher ends all ranks when one has ended: it watches a process that lives on
+if sys.argv[1] == "killed" and os.environ["HAL_RANK"] == "0" and os.fork():
+    os.wait()
+    time.sleep(3)
+    os._exit(0)
+comm = hal_collectives.init(timeout=20)
+room = mmap.mmap(-1, 1 << 20)
+x = np.frombuffer(room, np.float32)
+if sys.argv[1] == "unreadable" and comm.rank == 0:
+    ctypes.CDLL(None).mprotect(ctypes.c_void_p(x.ctypes.data), 1 << 20, 0)
+if sys.argv[1] == "killed":
+    if comm.rank == 0:
+        threading.Timer(1, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    else:
+        time.sleep(2)  # by now rank 0 has told where its memory is
+try:
+    comm.broadcast(x)
+except PeerFailure as failure:
+    print(f"rank {comm.rank}: {failure}", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize(
+    ("what", "heard", "said"),
+    [
+        ("unreadable", 2, "another process cannot read the memory that rank 0 gave; host.single_copy: 0 copies it"),
+        ("killed", 1, "rank 0 has died or left the group"),
+    ],
+)
+def test_memory_that_cannot_be_read(tmp_path: Path, what: str, heard: int, said: str) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCH, "2", sys.executable, str(script), what],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sum(said in line for line in done.stdout.splitlines()) == heard, done.stdout + done.stderr
