@@ -292,9 +292,9 @@ Status Executable::launch(void* input, uint64_t input_bytes, void* output, uint6
   launch.enter(input, input_bytes, output, output_bytes, !mapped_.empty() && !mapped_[0].in_place);
   if (mapped_.empty()) return launch.run(any_[0], number * 2);
   if (Status status = launch.meet(); status != Status::kOk) return status;
-  ran_plain = single_copy_ && !launch.all_mapped(mapped_[0]) && launch.all_readable(mapped_[0]);
+  ran_plain = single_copy_ && !launch.all_mapped(mapped_[0]) && launch.all_reachable(mapped_[0]);
   ran_mapped = ran_plain || launch.all_mapped(mapped_[0]);
-  if (ran_plain) launch.read_plain();
+  if (ran_plain) launch.reach_plain();
   return launch.run(ran_mapped ? mapped_[0] : any_[0], number * 2 + ran_mapped);
 }
 

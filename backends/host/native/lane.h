@@ -116,7 +116,7 @@ class Lane {
 // A collective bound to a lane: one program for mapped buffers, one for any, or both.
 class Executable {
  public:
-  // `single_copy`: the program for mapped buffers reads, and writes nothing of, plain memory of other members too.
+  // `single_copy`: the program for mapped buffers reaches plain memory of other members too.
   Executable(Lane& lane, CallKey key, std::vector<Program> any, std::vector<Program> mapped, bool single_copy = false);
 
   Status run(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, int64_t timeout_ns, Hooks hooks);
@@ -124,7 +124,7 @@ class Executable {
   Lane& lane;
   const CallKey key;
   bool ran_mapped = false;  // which program the last run chose
-  bool ran_plain = false;   // it read plain memory of other members
+  bool ran_plain = false;   // it reached plain memory of other members
   int32_t number = 0;       // by which records name it
 
  private:

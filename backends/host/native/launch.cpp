@@ -96,7 +96,7 @@ bool Launch::all_mapped(const Program& program) const {
   return true;
 }
 
-bool Launch::all_readable(const Program& program) const {
+bool Launch::all_reachable(const Program& program) const {
   for (const Member& member : lane_.members) {
     const Header& header = member.control->header[parity_];
     if (program.maps_input && header.input == kUnmapped) return false;
@@ -299,10 +299,12 @@ bool Launch::move(Block& block, const Instruction& instruction) {
   bool remote = !lane_.links.empty();
   if (instruction.packet_source && !packets_ready(block, instruction, window)) return false;
   if (remote && instruction.reads_others && !pulled(block, instruction, window)) return false;
-  if (single_copy_ && instruction.reads_others) {
-    const Operand* sources = program_->operands.data() + instruction.first;
-    if (std::any_of(sources, sources + instruction.count, [&](const Operand& o) { return is_foreign(o); })) {
-      int member = static_cast<int>(sources[0].base / 3);
+  if (single_copy_ && (instruction.reads_others || instruction.writes_others)) {
+    const Operand* first = program_->operands.data() + instruction.first;
+    const Operand* last = first + instruction.count + instruction.targets;
+    const auto* found = std::find_if(first, last, [&](const Operand& operand) { return is_foreign(operand); });
+    if (found != last) {
+      auto member = static_cast<int>(found->base / 3);
       return move_foreign(instruction, window) || stand(block, Waiting::kPort, -1, member, 1, 0);
     }
   }

@@ -20,9 +20,9 @@ class Launch {
   // Say that this member has completed it.
   void finish();
   bool all_mapped(const Program& program) const;
-  // Whether all members' buffers that the program reaches are at least in plain memory; `read_plain` then has it read.
-  bool all_readable(const Program& program) const;
-  void read_plain() { single_copy_ = true; }
+  // Whether all members' buffers that the program reaches are at least in plain memory; `reach_plain` has it reached.
+  bool all_reachable(const Program& program) const;
+  void reach_plain() { single_copy_ = true; }
   // `source` is what records of it name.
   Status run(const Program& program, int32_t source);
 
@@ -96,7 +96,9 @@ class Launch {
 
   // Plain memory of other processes, in single_copy.cpp
   bool is_foreign(const Operand& operand) const;
-  bool fetch(void* to, const Operand& operand, const uint8_t* from, uint64_t bytes);
+  template <typename Call>
+  bool reach(Call call, const Operand& operand, const void* here, const uint8_t* there, uint64_t bytes);
+  bool copy_foreign(const Operand& source, const Operand* targets, uint32_t count, const Window& window);
   bool move_foreign(const Instruction& instruction, const Window& window);
 
   bool arrived(int member);
@@ -159,7 +161,7 @@ class Launch {
   Workspace& work_;
 };
 
-// Whether this process may read memory of another; `address` is one there.
+// Whether this process may read and write memory of another; `address` is one there.
 bool readable(int pid, uint64_t address);
 
 }  // namespace hal

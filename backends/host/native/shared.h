@@ -55,7 +55,7 @@ struct alignas(128) Report {
   ReportEntry entry[kReportEntries];
 };
 
-enum class Failure : uint32_t { kNone, kStall, kPeerDied, kAborted, kUnreadable };
+enum class Failure : uint32_t { kNone, kStall, kPeerDied, kAborted, kUnreachable };
 constexpr int kFailureBits = 4;
 
 struct Control {

@@ -1,4 +1,4 @@
-// Reading the plain memory of other processes: the kernel copies from one to the other, where shared memory would take
+// Reading and writing the plain memory of other processes: the kernel copies from one to the other, where shared memory would take
 // a copy in and a copy out.
 #include <sys/uio.h>
 #include <unistd.h>
@@ -13,16 +13,17 @@ namespace {
 
 constexpr uint64_t kTileBytes = 128 << 10;  // of a reduction: it stays in the second-level cache until it is used
 
-// 0, or the errno.
-int read_from(int pid, void* to, const uint8_t* from, uint64_t bytes) {
-  auto* at = static_cast<uint8_t*>(to);
+// Between `here` and memory of another process, by process_vm_readv or process_vm_writev; 0, or the errno.
+template <typename Call>
+int transfer(Call call, int pid, const void* here, const uint8_t* there, uint64_t bytes) {
+  auto* at = static_cast<uint8_t*>(const_cast<void*>(here));
   while (bytes > 0) {
-    iovec local{at, bytes}, remote{const_cast<uint8_t*>(from), bytes};
-    ssize_t got = process_vm_readv(pid, &local, 1, &remote, 1, 0);
-    if (got <= 0) return got == 0 ? EFAULT : errno;
-    at += got;
-    from += got;
-    bytes -= static_cast<uint64_t>(got);
+    iovec local{at, bytes}, remote{const_cast<uint8_t*>(there), bytes};
+    ssize_t done = call(pid, &local, 1, &remote, 1, 0);
+    if (done <= 0) return done == 0 ? EFAULT : errno;
+    at += done;
+    there += done;
+    bytes -= static_cast<uint64_t>(done);
   }
   return 0;
 }
@@ -31,7 +32,8 @@ int read_from(int pid, void* to, const uint8_t* from, uint64_t bytes) {
 
 bool readable(int pid, uint64_t address) {
   uint64_t word;
-  return pid == getpid() || read_from(pid, &word, reinterpret_cast<const uint8_t*>(address), sizeof word) == 0;
+  auto* there = reinterpret_cast<const uint8_t*>(address);
+  return pid == getpid() || transfer(process_vm_readv, pid, &word, there, sizeof word) == 0;
 }
 
 // Whether an operand lies in plain memory of another process.
@@ -42,43 +44,63 @@ bool Launch::is_foreign(const Operand& operand) const {
   return (operand.base % 3 == 0 ? header.input : header.output) >= kPlain && !lane_.same_process(member);
 }
 
-// Read `bytes` of an operand of another process; where that fails, the lane has.
-bool Launch::fetch(void* to, const Operand& operand, const uint8_t* from, uint64_t bytes) {
+// Copy between `here` and an operand in another process; where that fails, the lane has.
+template <typename Call>
+bool Launch::reach(Call call, const Operand& operand, const void* here, const uint8_t* there, uint64_t bytes) {
   auto member = static_cast<int>(operand.base / 3);
-  int error = read_from(lane_.members[member].pid, to, from, bytes);
-  if (error != 0) lane_.fail(error == ESRCH ? Failure::kPeerDied : Failure::kUnreadable, member);
+  int error = transfer(call, lane_.members[member].pid, here, there, bytes);
+  if (error != 0) lane_.fail(error == ESRCH ? Failure::kPeerDied : Failure::kUnreachable, member);
   return error == 0;
 }
 
-// A move from plain memory of other processes, whose destinations are this member's or in scratch.
+bool Launch::copy_foreign(const Operand& source, const Operand* targets, uint32_t count, const Window& window) {
+  const uint8_t* from = address(source, window);
+  if (is_foreign(source)) {
+    // into the first destination, and from there into the others
+    uint8_t* first = address(targets[0], window);
+    if (!reach(process_vm_readv, source, first, from, window.bytes)) return false;
+    from = first;
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    uint8_t* to = address(targets[i], window);
+    if (is_foreign(targets[i])) {
+      if (!reach(process_vm_writev, targets[i], from, to, window.bytes)) return false;
+    } else if (to != from) {
+      kernels::copy(to, from, window.bytes, false);
+    }
+  }
+  return true;
+}
+
+// A move from or to plain memory of other processes; where it copies, not both.
 bool Launch::move_foreign(const Instruction& instruction, const Window& window) {
   const Operand* sources = program_->operands.data() + instruction.first;
   const Operand* targets = sources + instruction.count;
-  if (instruction.reduce == nullptr) {
-    uint8_t* first = address(targets[0], window);
-    if (!fetch(first, sources[0], address(sources[0], window), window.bytes)) return false;
-    for (uint32_t i = 1; i < instruction.targets; i++) {
-      kernels::copy(address(targets[i], window), first, window.bytes, false);
-    }
-    return true;
-  }
-  work_.tiles.resize(kTileBytes * instruction.count);
+  if (instruction.reduce == nullptr) return copy_foreign(sources[0], targets, instruction.targets, window);
+  work_.tiles.resize(kTileBytes * (instruction.count + 1));
   work_.sources.resize(instruction.count);
-  work_.targets.resize(instruction.targets);
+  uint8_t* result = work_.tiles.data() + kTileBytes * instruction.count;
   for (uint64_t at = 0; at < window.bytes; at += kTileBytes) {
     uint64_t bytes = std::min(kTileBytes, window.bytes - at);
     for (uint32_t i = 0; i < instruction.count; i++) {
       const uint8_t* from = address(sources[i], window) + at;
-      work_.sources[i] = from;
-      if (!is_foreign(sources[i])) continue;
       uint8_t* tile = work_.tiles.data() + kTileBytes * i;
-      if (!fetch(tile, sources[i], from, bytes)) return false;
-      work_.sources[i] = tile;
+      bool foreign = is_foreign(sources[i]);
+      if (foreign && !reach(process_vm_readv, sources[i], tile, from, bytes)) return false;
+      work_.sources[i] = foreign ? tile : from;
     }
-    for (uint32_t i = 0; i < instruction.targets; i++) work_.targets[i] = address(targets[i], window) + at;
+    work_.targets.clear();
+    for (uint32_t i = 0; i < instruction.targets; i++) {
+      if (!is_foreign(targets[i])) work_.targets.push_back(address(targets[i], window) + at);
+    }
+    if (work_.targets.size() < instruction.targets) work_.targets.push_back(result);
     instruction.reduce(instruction.divisor, work_.sources.data(), static_cast<int>(instruction.count),
-                       work_.targets.data(), static_cast<int>(instruction.targets),
+                       work_.targets.data(), static_cast<int>(work_.targets.size()),
                        bytes / static_cast<uint64_t>(program_->itemsize), false);
+    for (uint32_t i = 0; i < instruction.targets; i++) {
+      uint8_t* to = address(targets[i], window) + at;
+      if (is_foreign(targets[i]) && !reach(process_vm_writev, targets[i], result, to, bytes)) return false;
+    }
   }
   return true;
 }

@@ -35,8 +35,8 @@ def failure(
     if kind == Failure.ABORTED:
         return PeerFailure(f"the communicator was aborted by rank {failed[member]}", peer=failed[member], **who)
     report = "\n  ".join(_stands(lane, plan, ranks, launch))
-    if kind == Failure.UNREADABLE:
-        what = f"another process cannot read the memory that rank {failed[member]} gave; host.single_copy: 0 copies it"
+    if kind == Failure.UNREACHABLE:
+        what = f"another process cannot reach the memory that rank {failed[member]} gave; host.single_copy: 0 copies it"
         return PeerFailure(what, peer=failed[member], **who)
     if kind == Failure.PEER_DIED:
         what = f"rank {failed[member]} has died or left the group\n  {report}"

@@ -20,9 +20,9 @@ class HostSettings:
         "scratch of a communicator on each rank, half of it for one launch; packets have as much again",
     )
     single_copy: int = setting(
-        "1M",
+        "64K",
         kinds.size(at_least=0),
-        "bytes of a block from which ranks read each other's plain memory, where the kernel lets them; 0: never",
+        "bytes from which the kernel copies plain memory from rank to rank; of reductions 64 times as many; 0: never",
     )
     spin: int = setting(20, kinds.integer(), "pauses of a waiting rank before it yields its processor")
     yields: int = setting(100, kinds.integer(), "yields of a waiting rank before it sleeps")

@@ -1,8 +1,7 @@
-"""Plain memory that other processes read: the kernel copies from one process to the other (`process_vm_readv`).
+"""Plain memory that other processes reach: the kernel copies from one to the other (`process_vm_readv`, `_writev`).
 
 Shared memory takes a copy in and a copy out; this takes one, and costs a call into the kernel and a look at the pages.
-Ranks that are threads of one process just read. A plan made for mapped buffers serves where it writes to no buffer of
-another rank.
+Ranks that are threads of one process reach each other's anyway. The plan is that for mapped buffers.
 """
 
 from __future__ import annotations
@@ -14,9 +13,24 @@ from hal.interface.executor import Call, Membership
 from hal.plan.collective import Collective
 from hal.plan.lower import uses_switches, walk
 from hal.plan.memo import once_per_plan
-from hal.plan.model import BufferKind, Move, Plan, Post
+from hal.plan.model import BufferKind, Move, Plan, Post, Span
 from hal_host import _native
 from hal_host.segment import Handle
+
+FROM = {
+    Collective.SEND_RECV: 1,
+    Collective.BROADCAST: 1,
+    Collective.ALL_REDUCE: 64,
+    Collective.REDUCE: 64,
+    Collective.REDUCE_SCATTER: 64,
+    Collective.ALL_GATHER: 64,
+    Collective.ALL_TO_ALL: 64,
+}
+"""From how many times `least` on it is faster. Where all ranks copy into scratch and out of it side by side, that holds
+its own as long as the caches do."""
+
+ON_TWO_RANKS = (Collective.ALL_GATHER, Collective.ALL_TO_ALL)
+"""Where it is slower on more ranks."""
 
 
 def agree(membership: Membership, handles: Sequence[Handle], least: int) -> int | None:
@@ -29,25 +43,32 @@ def agree(membership: Membership, handles: Sequence[Handle], least: int) -> int 
 
 
 def serves(call: Call, mapped: Plan, least: int | None) -> bool:
-    """Whether plain memory is read in such a call, by the plan for mapped buffers.
-
-    A message goes through scratch: there the sender copies one piece in while the receiver copies another out.
-    """
-    if call.collective is Collective.SEND_RECV:
+    """Whether plain memory is reached in such a call, by the plan for mapped buffers."""
+    if least is None or not _copies_or_reduces(mapped):
         return False
-    return least is not None and call.count * DType(call.dtype).itemsize >= least and not _writes_others(mapped)
+    collective = Collective(call.collective)
+    uniform = collective.uniform
+    times = FROM.get(uniform)
+    if times is None or (uniform in ON_TWO_RANKS and mapped.size > 2):
+        return False
+    blocks = 1  # of the larger buffer; that of a call of variable counts has all in one
+    if collective is uniform:
+        blocks = max(max(uniform.blocks(mapped.size, rank, mapped.root)) for rank in range(mapped.size))
+    return blocks * call.count * DType(call.dtype).itemsize >= times * least
 
 
 @once_per_plan
-def _writes_others(plan: Plan) -> bool:
+def _copies_or_reduces(plan: Plan) -> bool:
+    """Whether every instruction that reaches buffers of other ranks is a move, from them or to them where it copies."""
     instructions = [i for rank in plan.ranks for block in rank.blocks for i in walk(block)]
-    return (
-        uses_switches(plan)
-        or any(isinstance(i, Post) for i in instructions)
-        or any(
-            span.peer is not None and span.buffer is not BufferKind.SCRATCH
-            for i in instructions
-            if isinstance(i, Move)
-            for span in i.dst
-        )
+    moves = [i for i in instructions if isinstance(i, Move)]
+    posts = any(isinstance(i, Post) for i in instructions)
+    both = any(
+        len(move.src) == 1 and all(any(_is_foreign(span) for span in spans) for spans in (move.src, move.dst))
+        for move in moves
     )
+    return not (posts or both or uses_switches(plan))
+
+
+def _is_foreign(span: Span) -> bool:
+    return span.peer is not None and span.buffer is not BufferKind.SCRATCH

@@ -56,6 +56,32 @@ def direct_mapped(size: int, root: int) -> Plan:
 
 @algorithm(
     "broadcast",
+    name="shared_mapped",
+    description="the root writes a part of all outputs, and all others read the rest",
+    mapped=True,
+)
+def shared_mapped(size: int, root: int) -> Plan:
+    """One copy a rank, and the root does its share of them."""
+    p = PlanBuilder("broadcast", name="shared_mapped", ranks=size, root=root, split=size)
+    source = p.ranks[root]
+    for rank in p.ranks:
+        block = rank.block()
+        if rank.others:
+            meet(block)
+        if rank is not source:
+            block.copy(rank.output[1:size], source.input[1:size])
+        elif rank.others:
+            block.copy([peer.output[0] for peer in rank.others], rank.input[0])
+        if rank.others:
+            meet(block)
+        if rank is source:
+            # last, since in place this writes what the others read
+            block.copy(rank.output[0:size], rank.input[0:size])
+    return p.build()
+
+
+@algorithm(
+    "broadcast",
     name="staged",
     description="a stream of pieces from the root's bounded scratch, for any length",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hal.plan.builder import PlanBuilder
 from hal.plan.model import Plan
+from hal_collectives.algorithms.meeting import meet
 from hal_collectives.algorithms.registry import algorithm
 from hal_collectives.algorithms.staging import STREAM_SLOTS, consume, produce, unit_for
 
@@ -54,6 +55,29 @@ def direct_mapped(size: int) -> Plan:
     block.wait([sender])
     block.copy(receiver.output[0], sender.input[0])
     block.signal([sender])
+    return p.build()
+
+
+@algorithm(
+    "send_recv",
+    name="shared_mapped",
+    description="the sender writes the first half to the receiver's output, which reads the second",
+    mapped=True,
+    ranks=RANKS,
+    claims=two,
+)
+def shared_mapped(size: int) -> Plan:
+    """One copy, and both ranks are at it."""
+    p = PlanBuilder("send_recv", name="shared_mapped", ranks=size, split=2)
+    sender, receiver = p.ranks
+    for rank in p.ranks:
+        block = rank.block()
+        meet(block)
+        if rank is sender:
+            block.copy(receiver.output[0], sender.input[0])
+        else:
+            block.copy(receiver.output[1], sender.input[1])
+        meet(block)
     return p.build()
 
 

@@ -20,8 +20,8 @@ class Failure(enum.IntEnum):
     STALL = 1
     PEER_DIED = 2
     ABORTED = 3
-    UNREADABLE = 4
-    """A rank's plain memory could not be read by another process."""
+    UNREACHABLE = 4
+    """A rank's plain memory could not be read or written by another process."""
 
 
 class Waiting(enum.IntEnum):
