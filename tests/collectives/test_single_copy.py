@@ -64,7 +64,8 @@ comm = hal_collectives.init(timeout=20)
 room = mmap.mmap(-1, 1 << 20)
 x = np.frombuffer(room, np.float32)
 if sys.argv[1] == "unreadable" and comm.rank == 0:
-    ctypes.CDLL(None).mprotect(ctypes.c_void_p(x.ctypes.data), 1 << 20, 0)
+    # the half that the other reads
+    ctypes.CDLL(None).mprotect(ctypes.c_void_p(x.ctypes.data + (1 << 19)), 1 << 19, 0)
 if sys.argv[1] == "killed":
     if comm.rank == 0:
         threading.Timer(1, os.kill, (os.getpid(), signal.SIGKILL)).start()
@@ -82,7 +83,7 @@ os._exit(0)
 @pytest.mark.parametrize(
     ("what", "heard", "said"),
     [
-        ("unreadable", 2, "another process cannot reach the memory that rank 0 gave; host.single_copy: 0 copies it"),
+        ("unreadable", 2, "the kernel cannot copy between the memory of rank 0 and another's (host.single_copy)"),
         ("killed", 1, "rank 0 has died or left the group"),
     ],
 )

@@ -81,7 +81,11 @@ void Lane::prepare() {
   if (rank < 0 || rank >= size) throw std::invalid_argument("rank outside its lane");
   for (int parity = 0; parity < 2; parity++) {
     bases[parity].assign(static_cast<size_t>(size) * 3, nullptr);
-    for (int m = 0; m < size; m++) bases[parity][m * 3 + 2] = members[m].scratch + parity * scratch_bytes;
+    in_headers[parity] = bases[parity];
+    for (int m = 0; m < size; m++) {
+      bases[parity][m * 3 + 2] = members[m].scratch + parity * scratch_bytes;
+      in_headers[parity][m * 3 + 2] = members[m].control->header[parity].scratch;
+    }
   }
   while (members[first_here_].link != nullptr) {
     if (++first_here_ == size) throw std::invalid_argument("a member is linked to itself");

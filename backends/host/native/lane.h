@@ -92,6 +92,7 @@ class Lane {
   uint64_t sleeps = 0, yielded = 0;
   // the addresses of member m's buffer b in launches of each parity: bases[parity][m * 3 + b]
   std::vector<uint8_t*> bases[2];
+  std::vector<uint8_t*> in_headers[2];  // the same where scratch lies in the headers; of buffers this member's own
 
   Control& own() const { return *members[rank].control; }
   Control& common() const { return *members[first_here_].control; }
@@ -117,7 +118,8 @@ class Lane {
 class Executable {
  public:
   // `single_copy`: the program for mapped buffers reaches plain memory of other members too.
-  Executable(Lane& lane, CallKey key, std::vector<Program> any, std::vector<Program> mapped, bool single_copy = false);
+  Executable(Lane& lane, CallKey key, std::vector<Program> any, std::vector<Program> mapped,
+             bool single_copy = false);
 
   Status run(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, int64_t timeout_ns, Hooks hooks);
 

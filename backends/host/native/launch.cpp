@@ -113,6 +113,11 @@ Status Launch::meet() {
 Status Launch::run(const Program& program, int32_t source) {
   program_ = &program;
   source_ = source;
+  std::vector<uint8_t*>& bases = program.in_header ? lane_.in_headers[parity_] : lane_.bases[parity_];
+  if (program.in_header) {
+    std::copy_n(lane_.bases[parity_].begin() + lane_.rank * 3, 2, bases.begin() + lane_.rank * 3);
+  }
+  bases_ = bases.data();
   size_t counters = static_cast<size_t>(lane_.size) * static_cast<size_t>(std::max(program.slots, 1));
   work_.signalled.assign(counters, 0);
   work_.waited.assign(counters, 0);
@@ -283,7 +288,7 @@ bool Launch::barrier(Block& block, const Instruction& instruction) {
 uint8_t* Launch::address(const Operand& operand, const Window& window) const {
   bool scratch = operand.base % 3 == 2;
   uint64_t inside = scratch ? window.slot * (operand.packet ? 2 : 1) : window.begin;
-  return lane_.bases[parity_][operand.base] + operand.offset + inside;
+  return bases_[operand.base] + operand.offset + inside;
 }
 
 bool Launch::move(Block& block, const Instruction& instruction) {

@@ -141,6 +141,7 @@ class Launch {
   int awaited_ = -1;  // the member whose arrival is waited for, where no block waits
 
   const Program* program_ = nullptr;
+  uint8_t* const* bases_ = nullptr;  // of the operands of the program
   int32_t source_ = 0;
 
   // The state of a launch that needs room; each thread keeps one, so that calls do not allocate.

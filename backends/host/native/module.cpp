@@ -92,8 +92,10 @@ double repeat(hal::Executable& executable, uint64_t input, uint64_t input_bytes,
 
 hal::Program make_program(const hal::Lane& lane, const std::vector<std::vector<int64_t>>& blocks,
                           const std::vector<int32_t>& semaphores, int dtype, int slots, bool maps_input,
-                          bool maps_output, bool in_place) {
-  return hal::Program(blocks, semaphores, dtype, slots, maps_input, maps_output, in_place, lane.rank, lane.size,
+                          bool maps_output, bool in_place, uint64_t scratch_reach) {
+  // no header of a member elsewhere is scratch
+  if (!lane.links.empty()) scratch_reach = lane.scratch_bytes;
+  return hal::Program(blocks, semaphores, dtype, slots, maps_input, maps_output, in_place, scratch_reach, lane.rank, lane.size,
                       lane.scratch_bytes);
 }
 
@@ -183,12 +185,12 @@ NB_MODULE(_native, m) {
       .def("__init__",
            [](hal::Program* self, const hal::Lane& lane, const std::vector<std::vector<int64_t>>& blocks,
               const std::vector<int32_t>& semaphores, int dtype, int slots, bool maps_input, bool maps_output,
-              bool in_place) {
-             new (self) hal::Program(
-                 make_program(lane, blocks, semaphores, dtype, slots, maps_input, maps_output, in_place));
+              bool in_place, uint64_t scratch_reach) {
+             new (self) hal::Program(make_program(lane, blocks, semaphores, dtype, slots, maps_input, maps_output,
+                                                  in_place, scratch_reach));
            },
            "lane"_a, "blocks"_a, "semaphores"_a, "dtype"_a, "slots"_a, "maps_input"_a, "maps_output"_a,
-           "in_place"_a);
+           "in_place"_a, "scratch_reach"_a);
 
   nb::class_<hal::Link>(m, "Link")
       .def("__init__",

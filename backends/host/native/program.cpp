@@ -113,7 +113,7 @@ class Decoder {
   }
 
   void check_scratch(uint64_t offset, uint64_t bytes, bool packet) {
-    uint64_t room = program_.scratch_bytes;
+    uint64_t room = !program_.in_header ? program_.scratch_bytes : packet ? 0 : sizeof(Header::scratch);
     bool fits = offset <= room && bytes <= room - offset;  // both first: what follows cannot overflow then
     if (fits && packet) fits = packets_for(bytes) * sizeof(Packet) <= room - offset;
     if (fits) return;
@@ -173,13 +173,15 @@ class Decoder {
 }  // namespace
 
 Program::Program(const std::vector<std::vector<int64_t>>& words, const std::vector<int32_t>& semaphores, int dtype,
-                 int slots, bool maps_input, bool maps_output, bool in_place, int rank, int members, uint64_t scratch_bytes)
+                 int slots, bool maps_input, bool maps_output, bool in_place, uint64_t scratch_reach, int rank,
+                 int members, uint64_t scratch_bytes)
     : semaphores(semaphores),
       itemsize(dtype >= 0 && dtype < kernels::kDTypes ? int(kernels::size_of(kernels::DType(dtype))) : 1),
       slots(slots),
       maps_input(maps_input),
       maps_output(maps_output),
       in_place(in_place),
+      in_header(scratch_reach <= sizeof(Header::scratch) && !maps_input && !maps_output),
       rank(rank),
       members(members),
       scratch_bytes(scratch_bytes) {

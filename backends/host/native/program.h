@@ -48,6 +48,7 @@ struct Program {
   int barriers = 0;   // barrier ids in use
   bool maps_input = false, maps_output = false;  // some rank reaches another's input, output
   bool in_place = true;  // output and input may share memory
+  bool in_header = false;  // scratch lies in the headers
   uint64_t moved = 0;  // bytes of all moves together
   int rank, members;   // the lane that it is decoded for
   uint64_t scratch_bytes;
@@ -55,7 +56,8 @@ struct Program {
 
   // Decode; throws std::invalid_argument where the words are not a program for this member of `members`.
   Program(const std::vector<std::vector<int64_t>>& blocks, const std::vector<int32_t>& semaphores, int dtype,
-          int slots, bool maps_input, bool maps_output, bool in_place, int rank, int members, uint64_t scratch_bytes);
+          int slots, bool maps_input, bool maps_output, bool in_place, uint64_t scratch_reach, int rank, int members,
+          uint64_t scratch_bytes);
 };
 
 }  // namespace hal

@@ -29,7 +29,10 @@ struct alignas(128) Header {
   std::atomic<uint64_t> phase;  // launch << kPhaseBits | signals to all so far; stored last, with release
   CallKey key;
   uint64_t input, output;  // offsets in the member's arena; kPlain and an address of its process; or kUnmapped
+  // Where the plan needs no more scratch than this, it lies here: who sees the signal has the data at hand.
+  uint8_t scratch[80];
 };
+static_assert(sizeof(Header) == 128);
 
 // Where a waiting member sleeps. `sleeping` is the member's own; others add to `bell`.
 struct alignas(128) Doorbell {
@@ -67,7 +70,7 @@ struct Control {
   alignas(128) std::atomic<uint64_t> finished;  // the last launch that the member has completed
   std::atomic<uint64_t> closed;                 // the member has left; it enters no further launch
   Report report;
-  // followed by: Counter counter[member][kChannelSlots]; Departed departed[member]; then two halves of scratch; two for packets
+  // followed by: Counter counter[member][kChannelSlots]; Departed departed[member]; two halves of scratch; two for packets
 };
 
 // A counter for the signals to one other member: launch << kPhaseBits | signals so far in it.

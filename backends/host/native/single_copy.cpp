@@ -1,5 +1,5 @@
-// Reading and writing the plain memory of other processes: the kernel copies from one to the other, where shared memory would take
-// a copy in and a copy out.
+// Reading and writing the plain memory of other processes: the kernel copies from one to the other, where shared memory
+// would take a copy in and a copy out.
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -12,6 +12,7 @@ namespace hal {
 namespace {
 
 constexpr uint64_t kTileBytes = 128 << 10;  // of a reduction: it stays in the second-level cache until it is used
+constexpr uint64_t kMostBytes = 4 << 20;    // at a time: the owner of memory may take it back once the launch has failed
 
 // Between `here` and memory of another process, by process_vm_readv or process_vm_writev; 0, or the errno.
 template <typename Call>
@@ -48,9 +49,16 @@ bool Launch::is_foreign(const Operand& operand) const {
 template <typename Call>
 bool Launch::reach(Call call, const Operand& operand, const void* here, const uint8_t* there, uint64_t bytes) {
   auto member = static_cast<int>(operand.base / 3);
-  int error = transfer(call, lane_.members[member].pid, here, there, bytes);
-  if (error != 0) lane_.fail(error == ESRCH ? Failure::kPeerDied : Failure::kUnreachable, member);
-  return error == 0;
+  auto* at = static_cast<const uint8_t*>(here);
+  for (uint64_t done = 0; done < bytes; done += kMostBytes) {
+    if (lane_.fails(number_)) return false;
+    uint64_t piece = std::min(kMostBytes, bytes - done);
+    int error = transfer(call, lane_.members[member].pid, at + done, there + done, piece);
+    if (error == 0) continue;
+    lane_.fail(error == ESRCH ? Failure::kPeerDied : Failure::kUnreachable, member);
+    return false;
+  }
+  return true;
 }
 
 bool Launch::copy_foreign(const Operand& source, const Operand* targets, uint32_t count, const Window& window) {

@@ -114,6 +114,7 @@ int main() {
   std::vector<std::unique_ptr<hal::Executable>> executables;
   for (int m = 0; m < size; m++) {
     auto slots = read<int>();
+    auto reach = read<uint64_t>();
     std::vector<std::vector<int64_t>> blocks(read<size_t>());
     for (auto& block : blocks) {
       block.resize(read<size_t>());
@@ -122,7 +123,8 @@ int main() {
     lanes.push_back(std::make_unique<hal::Lane>(m, views[m], 0, scratch, 0xffffffff - 20, hal::LaneOptions{20, 5}));
     lanes[m]->recorder = recorder;
     std::vector<hal::Program> program;
-    program.emplace_back(blocks, std::vector<int32_t>{}, kInt32, slots, false, false, true, m, size, scratch);
+    program.emplace_back(blocks, std::vector<int32_t>{}, kInt32, slots, false, false, true, hosts > 1 ? scratch : reach, m, size,
+                         scratch);
     hal::CallKey key{0, kInt32, 0, 0, -1, count, 1};
     executables.push_back(std::make_unique<hal::Executable>(*lanes[m], key, program, std::vector<hal::Program>{}));
   }

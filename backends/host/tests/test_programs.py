@@ -63,6 +63,7 @@ def load(lanes: Lanes, blocks: list[list[int]], **more: object) -> _native.Progr
         "maps_input": False,
         "maps_output": False,
         "in_place": True,
+        "scratch_reach": SCRATCH,
     }
     try:
         return _native.Program(lanes.lanes[0], blocks, **{**values, **more})  # type: ignore[arg-type]  # wrong on purpose
@@ -202,7 +203,7 @@ def test_the_most_signals_that_a_counter_holds_arrive() -> None:
 
     def body(rank: int) -> list[int]:
         lane, words = lanes.lanes[rank], loop(4, 1, 2**20 - 1, bodies[rank])
-        program = _native.Program(lane, [words], [], int(DType.INT32), 1, False, False, True)
+        program = _native.Program(lane, [words], [], int(DType.INT32), 1, False, False, True, 4096)
         run = executable(lane, program, count=0, dtype=DType.INT32)
         return [run.run(0, 0, 0, 0, 50 * SECOND) for _ in range(3)]
 
@@ -211,7 +212,7 @@ def test_the_most_signals_that_a_counter_holds_arrive() -> None:
 
 def copy_program(lanes: Lanes, rank: int, nbytes: int = 64) -> _native.Program:
     words = move(nbytes, (rank, 0, 0, 0), (rank, 1, 0, 0))
-    return _native.Program(lanes.lanes[rank], [words], [], int(DType.INT32), 1, False, False, True)
+    return _native.Program(lanes.lanes[rank], [words], [], int(DType.INT32), 1, False, False, True, 4096)
 
 
 def test_buffers_that_are_too_short_are_refused_before_anything_happens() -> None:
@@ -246,7 +247,7 @@ def test_a_program_runs_on_the_lane_that_it_was_decoded_for() -> None:
 
 def test_the_program_for_any_buffers_reaches_no_peer() -> None:
     lane = Lanes(2).lanes[0]
-    program = _native.Program(lane, [move(4, (1, 0, 0, 0), OUTPUT)], [], int(DType.INT32), 1, True, False, True)
+    program = _native.Program(lane, [move(4, (1, 0, 0, 0), OUTPUT)], [], int(DType.INT32), 1, True, False, True, 4096)
     with pytest.raises(ValueError, match="peers' buffers"):
         executable(lane, program, count=1, dtype=DType.INT32)
 
@@ -277,7 +278,7 @@ def test_a_lane_to_a_process_that_has_ended_knows_it() -> None:
     part = -(-_native.lane_bytes(2, 4096) // 4096) * 4096
     members = [(arena.base, arena.base, os.getpid()), (arena.base + part, arena.base, child.pid)]
     lane = _native.Lane(0, members, arena.nbytes, 4096, 0, 0, 0)
-    program = _native.Program(lane, [signal(opcode=Opcode.WAIT)], [], int(DType.INT32), 1, False, False, True)
+    program = _native.Program(lane, [signal(opcode=Opcode.WAIT)], [], int(DType.INT32), 1, False, False, True, 4096)
     run = executable(lane, program, count=0, dtype=DType.INT32)
     assert run.run(0, 0, 0, 0, 50 * SECOND) == 2
     assert lane.failure()[:2] == (2, 1)
@@ -298,7 +299,7 @@ def test_a_member_that_has_done_its_part_may_leave_while_others_are_at_it() -> N
 
     def body(rank: int) -> int:
         lane = lanes.lanes[rank]
-        program = _native.Program(lane, [words[rank]], [], int(DType.INT32), 1, False, False, True)
+        program = _native.Program(lane, [words[rank]], [], int(DType.INT32), 1, False, False, True, 4096)
         status = executable(lane, program, count=0, dtype=DType.INT32).run(*address(memory), 0, 0, 50 * SECOND)
         if rank == 0:
             lane.leave()

@@ -16,7 +16,7 @@ from hal_collectives.algorithms import get
 
 NATIVE = Path(__file__).parents[1] / "native"
 HEADERS = Path(__file__).parents[3] / "hal" / "src"
-CORE = ("fence", "lane", "launch", "link", "program", "remote", "tcp", "tcp_receive", "trace", "waiting")
+CORE = ("fence", "lane", "launch", "link", "program", "remote", "single_copy", "tcp", "tcp_receive", "trace", "waiting")
 SCRATCH = 1 << 21
 
 
@@ -59,13 +59,20 @@ def test_all_reduce_has_no_data_race(program: Path, name: str, size: int, record
     assert_no_data_race(program, name, size, records, hosts=1)
 
 
-def assert_no_data_race(program: Path, name: str, size: int, records: int, hosts: int) -> None:
-    count, launches = 3000, 60
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("count", [1, 4, 20])
+def test_scratch_in_the_headers_has_no_data_race(program: Path, count: int) -> None:
+    assert_no_data_race(program, "one_phase", 3, 0, hosts=1, count=count)
+
+
+def assert_no_data_race(program: Path, name: str, size: int, records: int, hosts: int, count: int = 3000) -> None:
+    launches = 60
     plan = get("all_reduce", name).build(size)
     words = [size, hosts, SCRATCH, count, launches, records]
     for rank in range(size):
         lowered = lower(plan, rank, Layout.uniform(plan, count, 4), DType.INT32)
-        words += [lowered.channel_slots, len(lowered.blocks)]
+        words += [lowered.channel_slots, lowered.scratch_reach, len(lowered.blocks)]
         for block in lowered.blocks:
             words += [len(block), *block]
     done = subprocess.run(

@@ -1,5 +1,5 @@
-// The operations, on accumulators: `a` is what is accumulated so far, `b` the next operand. `kCanonical` says whether any
-// NaN that one gives is the canonical one.
+// The operations, on accumulators: `a` is what is accumulated so far, `b` the next operand. `kCanonical` says whether
+// any NaN that one gives is the canonical one.
 #pragma once
 
 #include "simd.h"
@@ -126,7 +126,7 @@ struct DivideFloat {
 };
 
 // A power of two is a shift, which truncates downwards: negative numbers are made larger first. For any other divisor
-// there is no vector instruction that divides integers, but a float with more mantissa bits than the integer has gives a
+// there is no vector instruction to divide integers, but a float with more mantissa bits than the integer has gives a
 // quotient that truncates to the right number: next below an integer n, a / d is short of it by at least 1 / d, which
 // is more than half a last place of n. No float is wide enough for 64 bits.
 template <class Scalar>

@@ -1,8 +1,8 @@
 // Arithmetic on two operands of a narrow type in half precision, where the CPU has it.
 //
 // Rounding a sum or a product of two numbers first to half precision and then to a type of p bits gives what rounding
-// once does, where half precision has 2p + 2 bits (S. A. Figueroa, "When is double rounding innocuous?", 1995), and 8-bit
-// floats have 3 and 4. What that leaves open, the ends of the range, tests try out: every pair of numbers there is.
+// once does, where half precision has 2p + 2 bits (S. A. Figueroa, "When is double rounding innocuous?", 1995), and
+// 8-bit floats have 3 and 4. What that leaves open, the ends of the range, tests try out: every pair of numbers there is.
 // More operands are summed in single precision, for their sums may have bits that are not in any of them.
 #pragma once
 

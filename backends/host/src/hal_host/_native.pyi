@@ -88,6 +88,7 @@ class Program:
         maps_input: bool,
         maps_output: bool,
         in_place: bool,
+        scratch_reach: int,
     ) -> None: ...
 
 class Executable:

@@ -36,7 +36,7 @@ def failure(
         return PeerFailure(f"the communicator was aborted by rank {failed[member]}", peer=failed[member], **who)
     report = "\n  ".join(_stands(lane, plan, ranks, launch))
     if kind == Failure.UNREACHABLE:
-        what = f"another process cannot reach the memory that rank {failed[member]} gave; host.single_copy: 0 copies it"
+        what = f"the kernel cannot copy between the memory of rank {failed[member]} and another's (host.single_copy)"
         return PeerFailure(what, peer=failed[member], **who)
     if kind == Failure.PEER_DIED:
         what = f"rank {failed[member]} has died or left the group\n  {report}"
