@@ -8,7 +8,7 @@ from hal.plan.builder import PlanBuilder, RankBuilder
 from hal.plan.model import Plan
 from hal_collectives.algorithms.meeting import meet
 from hal_collectives.algorithms.registry import algorithm
-from hal_collectives.algorithms.staging import unit_for
+from hal_collectives.algorithms.staging import place_for, unit_for
 
 
 @algorithm(
@@ -67,10 +67,10 @@ def _publish_and_copy(rank: RankBuilder, unit: int | None = None) -> None:
         return
     with block.loop(unit, slots=2) if unit else contextlib.nullcontext():
         for peer in rank.others:
-            block.copy(rank.scratch[peer.id], rank.input[peer.id])
+            block.copy(rank.scratch[place_for(peer, rank)], rank.input[peer.id])
         meet(block)
         for peer in rank.others:
-            block.copy(rank.output[peer.id], peer.scratch[rank.id])
+            block.copy(rank.output[peer.id], peer.scratch[place_for(rank, peer)])
 
 
 @algorithm(

@@ -8,7 +8,7 @@ from hal.plan.builder import PlanBuilder, RankBuilder
 from hal.plan.model import Plan
 from hal_collectives.algorithms.meeting import meet
 from hal_collectives.algorithms.registry import algorithm
-from hal_collectives.algorithms.staging import unit_for
+from hal_collectives.algorithms.staging import place_for, unit_for
 
 
 @algorithm(
@@ -47,9 +47,9 @@ def _publish_and_reduce(rank: RankBuilder, unit: int | None = None) -> None:
         return
     with block.loop(unit, slots=2) if unit else contextlib.nullcontext():
         for peer in rank.others:
-            block.copy(rank.scratch[peer.id], rank.input[peer.id])
+            block.copy(rank.scratch[place_for(peer, rank)], rank.input[peer.id])
         meet(block)
-        contributions = [rank.input[rank.id] if q is rank else q.scratch[rank.id] for q in rank.plan.ranks]
+        contributions = [rank.input[rank.id] if q is rank else q.scratch[place_for(rank, q)] for q in rank.plan.ranks]
         block.reduce(rank.output[0], contributions, final=True)
 
 

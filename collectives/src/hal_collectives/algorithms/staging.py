@@ -32,6 +32,11 @@ def unit_for(chunks: int, slots: int) -> int:
     return unit
 
 
+def place_for(receiver: RankBuilder, owner: RankBuilder) -> int:
+    """The chunk for `receiver` in the scratch of `owner`, which has one for each other rank."""
+    return receiver.id - (receiver.id > owner.id)
+
+
 @contextlib.contextmanager
 def produce(block: BlockBuilder, consumers: Sequence[RankBuilder], unit: int) -> Iterator[None]:
     """The instructions inside fill a slot of scratch, once a piece, for the blocks of `consumers` that `consume`."""
