@@ -185,6 +185,14 @@ def test_a_bad_program_is_refused(lanes: Lanes, what: str) -> None:
     assert load(lanes, [BAD[what]]) is None
 
 
+@pytest.mark.parametrize("words", [move(8, (0, 2, 76, 0), OUTPUT), move(4, (0, 2, 0, 1), OUTPUT)])
+def test_scratch_beyond_what_it_was_said_to_reach_is_refused(lanes: Lanes, words: list[int]) -> None:
+    """So little lies elsewhere, and not in packets."""
+    assert load(lanes, [move(4, (0, 2, 76, 0), OUTPUT)], scratch_reach=80) is not None
+    with pytest.raises(ValueError, match="ends outside the"):
+        _native.Program(lanes.lanes[0], [words], [], int(DType.INT32), 1, False, False, True, 80)
+
+
 def test_loops_nested_too_deeply_are_refused(lanes: Lanes) -> None:
     words = move(4, INPUT, OUTPUT)
     for depth in range(12):
