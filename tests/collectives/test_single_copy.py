@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,25 @@ def test_the_size_from_which_it_is_done(monkeypatch: pytest.MonkeyPatch, least: 
     assert run_local(2, body, timeout=20) == [{"all_gather": read, "all_reduce": read}] * 2
 
 
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("special", [False, True])
+def test_memory_that_the_kernel_does_not_copy_goes_through_scratch(special: bool) -> None:
+    """As that of some drivers: here the clock's, which the kernel maps into every process."""
+    maps = [line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith("[vvar]")]
+    if not maps:
+        pytest.skip("the kernel maps no [vvar] here")
+    clock = (ctypes.c_int32 * 1024).from_address(int(maps[0].partition("-")[0], 16))
+
+    def body(comm: Communicator) -> bool:
+        x = np.frombuffer(clock, np.int32) if special and comm.rank == 1 else np.ones(1024, np.int32)
+        total = comm.all_reduce(x, np.empty(1024, np.int32))
+        assert special or (total == 2).all()
+        (executable,) = comm._caller.calls._kept.values()
+        return bool(executable.native.ran_plain)  # type: ignore[attr-defined]
+
+    assert run_local(2, body, timeout=20) == [not special] * 2
+
+
 PROGRAM = """
 import ctypes, mmap, os, signal, sys, threading, time
 import numpy as np
@@ -64,8 +84,8 @@ comm = hal_collectives.init(timeout=20)
 room = mmap.mmap(-1, 1 << 20)
 x = np.frombuffer(room, np.float32)
 if sys.argv[1] == "unreadable" and comm.rank == 0:
-    # the half that the other reads
-    ctypes.CDLL(None).mprotect(ctypes.c_void_p(x.ctypes.data + (1 << 19)), 1 << 19, 0)
+    # the half that the other reads, but for its end
+    ctypes.CDLL(None).mprotect(ctypes.c_void_p(x.ctypes.data + (1 << 19)), (1 << 19) - 4096, 0)
 if sys.argv[1] == "killed":
     if comm.rank == 0:
         threading.Timer(1, os.kill, (os.getpid(), signal.SIGKILL)).start()

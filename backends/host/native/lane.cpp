@@ -293,7 +293,8 @@ Status Executable::run(void* input, uint64_t input_bytes, void* output, uint64_t
 Status Executable::launch(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, int64_t timeout_ns,
                           Hooks hooks) {
   Launch launch(lane, key, timeout_ns, hooks);
-  launch.enter(input, input_bytes, output, output_bytes, !mapped_.empty() && !mapped_[0].in_place);
+  bool plain = single_copy_ && probed_[0].reachable(input, input_bytes) && probed_[1].reachable(output, output_bytes);
+  launch.enter(input, input_bytes, output, output_bytes, !mapped_.empty() && !mapped_[0].in_place, plain);
   if (mapped_.empty()) return launch.run(any_[0], number * 2);
   if (Status status = launch.meet(); status != Status::kOk) return status;
   ran_plain = single_copy_ && !launch.all_mapped(mapped_[0]) && launch.all_reachable(mapped_[0]);

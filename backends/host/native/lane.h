@@ -114,6 +114,17 @@ class Lane {
   unsigned forks_;
 };
 
+// Whether the kernel copies between a buffer and other processes, as it does not with the memory of some drivers. Asked
+// once as long as the buffer is the same.
+struct Probed {
+  bool reachable(const void* buffer, uint64_t nbytes);
+
+ private:
+  const void* at_ = nullptr;
+  uint64_t bytes_ = 0;
+  bool reachable_ = true;
+};
+
 // A collective bound to a lane: one program for mapped buffers, one for any, or both.
 class Executable {
  public:
@@ -135,6 +146,7 @@ class Executable {
 
   std::vector<Program> any_, mapped_;  // none or one each
   const bool single_copy_;
+  Probed probed_[2];
   uint64_t input_bytes_, output_bytes_;  // what they reach of this member's buffers
 };
 

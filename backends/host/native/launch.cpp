@@ -34,13 +34,13 @@ Launch::Launch(Lane& lane, const CallKey& key, int64_t timeout_ns, Hooks hooks)
   work_.seen[lane.rank] = 1;
 }
 
-void Launch::enter(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, bool apart) {
+void Launch::enter(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, bool apart, bool plain) {
   const Member& me = lane_.members[lane_.rank];
   auto offset = [&](void* pointer, uint64_t bytes) -> uint64_t {
     if (bytes == 0) return 0;
     uint64_t at = static_cast<uint64_t>(static_cast<uint8_t*>(pointer) - me.arena);
     bool inside = at < lane_.arena_bytes && bytes <= lane_.arena_bytes - at;
-    return inside ? at : reinterpret_cast<uint64_t>(pointer) | kPlain;
+    return inside ? at : plain ? reinterpret_cast<uint64_t>(pointer) | kPlain : kUnmapped;
   };
   auto *x = static_cast<uint8_t*>(input), *y = static_cast<uint8_t*>(output);
   bool reachable = !apart || !(x < y + output_bytes && y < x + input_bytes);
@@ -86,21 +86,12 @@ bool Launch::arrived(int member) {
   return true;
 }
 
-bool Launch::all_mapped(const Program& program) const {
+bool Launch::all_below(uint64_t limit, const Program& program) const {
   if (!lane_.links.empty()) return false;
   for (const Member& member : lane_.members) {
     const Header& header = member.control->header[parity_];
-    if (program.maps_input && header.input >= kPlain) return false;
-    if (program.maps_output && header.output >= kPlain) return false;
-  }
-  return true;
-}
-
-bool Launch::all_reachable(const Program& program) const {
-  for (const Member& member : lane_.members) {
-    const Header& header = member.control->header[parity_];
-    if (program.maps_input && header.input == kUnmapped) return false;
-    if (program.maps_output && header.output == kUnmapped) return false;
+    if (program.maps_input && header.input >= limit) return false;
+    if (program.maps_output && header.output >= limit) return false;
   }
   return true;
 }

@@ -12,16 +12,18 @@ class Launch {
   Launch& operator=(const Launch&) = delete;
 
   // Take the buffers of this call; others see them and the call with the first signal, or when `announce` is called.
-  // `apart`: buffers that share memory are not mapped.
-  void enter(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, bool apart = false);
+  // `apart`: buffers that share memory are not mapped. `plain`: others may reach them in plain memory.
+  void enter(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, bool apart = false,
+             bool plain = false);
   void announce();
   // Wait until every member has announced the same call; after that their buffers are known.
   Status meet();
   // Say that this member has completed it.
   void finish();
-  bool all_mapped(const Program& program) const;
-  // Whether all members' buffers that the program reaches are at least in plain memory; `reach_plain` has it reached.
-  bool all_reachable(const Program& program) const;
+  // Whether all members' buffers that the program reaches are mapped; or are at least in plain memory that the kernel
+  // copies, which `reach_plain` has it do.
+  bool all_mapped(const Program& program) const { return all_below(kPlain, program); }
+  bool all_reachable(const Program& program) const { return all_below(kUnmapped, program); }
   void reach_plain() { single_copy_ = true; }
   // `source` is what records of it name.
   Status run(const Program& program, int32_t source);
@@ -103,6 +105,7 @@ class Launch {
 
   bool arrived(int member);
   void store_phase();
+  bool all_below(uint64_t limit, const Program& program) const;
   // Waiting, in waiting.cpp
   Status idle();
   void begin_waiting();

@@ -37,6 +37,17 @@ bool readable(int pid, uint64_t address) {
   return pid == getpid() || transfer(process_vm_readv, pid, &word, there, sizeof word) == 0;
 }
 
+bool Probed::reachable(const void* buffer, uint64_t nbytes) {
+  if (buffer == at_ && nbytes == bytes_) return reachable_;
+  at_ = buffer;
+  bytes_ = nbytes;
+  auto* first = static_cast<const uint8_t*>(buffer);
+  uint8_t byte;
+  reachable_ = nbytes == 0 || (transfer(process_vm_readv, getpid(), &byte, first, 1) == 0 &&
+                               transfer(process_vm_readv, getpid(), &byte, first + nbytes - 1, 1) == 0);
+  return reachable_;
+}
+
 // Whether an operand lies in plain memory of another process.
 bool Launch::is_foreign(const Operand& operand) const {
   auto member = static_cast<int>(operand.base / 3);

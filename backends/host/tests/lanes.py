@@ -58,7 +58,7 @@ def decode(lane: _native.Lane, program: Program, **changes: Any) -> _native.Prog
         "maps_input": program.maps_input,
         "maps_output": program.maps_output,
         "in_place": program.plan.in_place,
-        "scratch_reach": program.scratch_reach,
+        "scratch_reach": lane.scratch_bytes if program.scratch_reach is None else program.scratch_reach,
     }
     return _native.Program(lane, **{**values, **changes})
 

@@ -72,7 +72,8 @@ def assert_no_data_race(program: Path, name: str, size: int, records: int, hosts
     words = [size, hosts, SCRATCH, count, launches, records]
     for rank in range(size):
         lowered = lower(plan, rank, Layout.uniform(plan, count, 4), DType.INT32)
-        words += [lowered.channel_slots, lowered.scratch_reach, len(lowered.blocks)]
+        reach = SCRATCH if lowered.scratch_reach is None else lowered.scratch_reach
+        words += [lowered.channel_slots, reach, len(lowered.blocks)]
         for block in lowered.blocks:
             words += [len(block), *block]
     done = subprocess.run(

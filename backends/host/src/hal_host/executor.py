@@ -350,7 +350,7 @@ def _decoded(lane: _native.Lane, program: Program) -> _native.Program:
         program.maps_input,
         program.maps_output,
         program.plan.in_place,
-        program.scratch_reach,
+        lane.scratch_bytes if program.scratch_reach is None else program.scratch_reach,
     )
 
 

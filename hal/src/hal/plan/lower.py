@@ -75,8 +75,8 @@ class Program:
     semaphores: tuple[int, ...]
     scratch_bytes: int
     """Scratch that any rank of the plan uses in one launch."""
-    scratch_reach: int
-    """How far moves reach into it: less where the last chunk is not full. The same on all ranks."""
+    scratch_reach: int | None
+    """How far moves of any rank reach into it: less where the last chunk is not full. None where some use packets."""
     channel_slots: int
     """Counters needed for each ordered pair of ranks."""
     maps_input: bool
@@ -92,7 +92,7 @@ def lower(plan: Plan, rank: int, layout: Layout, dtype: DType, op: ReduceOp = Re
     blocks = tuple(tuple(lowering.block(number, block)) for number, block in enumerate(plan.ranks[rank].blocks))
     chunks = max(r.scratch_chunks for r in plan.ranks)
     scratch = chunks * layout.scratch_chunk * (2 if known.packets else 1)
-    unused = 0 if known.packets or not chunks else max(0, layout.scratch_chunk - layout.longest)
+    unused = max(0, layout.scratch_chunk - layout.longest) if chunks else 0
     return Program(
         plan=plan,
         rank=rank,
@@ -101,7 +101,7 @@ def lower(plan: Plan, rank: int, layout: Layout, dtype: DType, op: ReduceOp = Re
         blocks=blocks,
         semaphores=plan.ranks[rank].semaphores,
         scratch_bytes=scratch,
-        scratch_reach=scratch - unused,
+        scratch_reach=None if known.packets else scratch - unused,
         channel_slots=1 + max((s for r in known.slots for s in r), default=-1),
         maps_input=BufferKind.INPUT in known.mapped,
         maps_output=BufferKind.OUTPUT in known.mapped,
