@@ -71,7 +71,7 @@ def run(request: pytest.FixtureRequest) -> Run:
         except standin.Unavailable as why:
             pytest.skip(str(why))
         section = f"HAL_{backend.upper()}"
-        chosen |= {"HAL_BACKEND": backend, f"{section}_SEGMENT_SIZE": "128M", f"{section}_SCRATCH_SIZE": "16M"}
+        chosen |= {"HAL_BACKEND": backend, f"{section}_SEGMENT_SIZE": "256M", f"{section}_SCRATCH_SIZE": "16M"}
         chosen |= {f"{section}_THREADS": "1" if backend == "cuda" else "4"}
         chosen |= {f"{section}_{key}": value for key, value in (environment or {}).items()}
         program = [str(Path(sysconfig.get_path("scripts")) / "hal")] if words[0] == "hal" else [sys.executable]

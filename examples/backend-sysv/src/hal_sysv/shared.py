@@ -50,7 +50,7 @@ class Part:
             places.append(begin)
             begin += -(-nbytes // 128) * 128
         scratch = -(-begin // _PAGE) * _PAGE
-        end = -(-(scratch + 2 * scratch_bytes) // _PAGE) * _PAGE
+        end = -(-(scratch + 4 * scratch_bytes) // _PAGE) * _PAGE  # two halves, and two for packets
         control, local, host, group_at = places
         return cls(control, local, host, group_at, host + 64, scratch, end)
 

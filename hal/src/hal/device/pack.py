@@ -54,6 +54,8 @@ class Packed:
 def pack(program: Program, members: int, scratch_bytes: int, *, proxy: bool = False) -> Packed:
     """Check a program for a group of `members` with `scratch_bytes` of scratch a launch, and pack it.
 
+    A member's scratch then is four times as long: two halves, which launches use in turn, and two for packets.
+
     With `proxy` posts go to the queue of a host proxy; else the block that posts copies by itself, as the words have
     it. `PlanError` where the words are no program for this group, or where `proxy` cannot serve it: then pack without.
     """
