@@ -23,7 +23,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_threads(size: int) -> None:
     check(size, covering(matrix(memories=["plain", "mixed"]), seed=7), seed=size)
 
