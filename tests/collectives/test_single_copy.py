@@ -34,35 +34,46 @@ def test_processes(tmp_path: Path, size: int) -> None:
     launch(tmp_path, size, SAMPLE)
 
 
-@pytest.mark.parametrize(("least", "read"), [("2048", True), ("2049", False), ("0", False)])
-def test_the_size_from_which_it_is_done(monkeypatch: pytest.MonkeyPatch, least: str, read: bool) -> None:
+@pytest.mark.parametrize(
+    ("least", "in_place", "reached"),
+    [
+        ("1024", {0, 1}, True),
+        ("1025", {0, 1}, False),
+        ("0", {0, 1}, False),
+        ("1024", {1}, False),
+        ("1024", set(), False),
+    ],
+)
+def test_when_it_is_done(monkeypatch: pytest.MonkeyPatch, least: str, in_place: set[int], reached: bool) -> None:
+    """An all_reduce from 64 times as many bytes on, where all ranks are in place."""
     monkeypatch.setenv("HAL_HOST_SINGLE_COPY", least)
 
-    def body(comm: Communicator) -> dict[str, bool]:
-        x, out = np.full(1 << 14, comm.rank, np.float32), np.empty(1 << 15, np.float32)
-        comm.all_gather(x, out)
-        assert (out.reshape(2, -1) == [[0], [1]]).all()
-        comm.all_reduce(out)
-        assert (out.reshape(2, -1) == [[0], [2]]).all()
-        kept = comm._caller.calls._kept
-        return {key[0].label: executable.native.ran_plain for key, executable in kept.items()}  # type: ignore[attr-defined]
+    def body(comm: Communicator) -> bool:
+        x = np.full(1 << 14, comm.rank + 1, np.float32)
+        out = comm.all_reduce(x, x if comm.rank in in_place else np.empty_like(x))
+        assert (out == 3).all()
+        (executable,) = comm._caller.calls._kept.values()
+        return bool(executable.native.ran_plain)  # type: ignore[attr-defined]
 
-    assert run_local(2, body, timeout=20) == [{"all_gather": read, "all_reduce": read}] * 2
+    assert run_local(2, body, timeout=20) == [reached] * 2
 
 
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("special", [False, True])
-def test_memory_that_the_kernel_does_not_copy_goes_through_scratch(special: bool) -> None:
+def test_memory_that_the_kernel_does_not_copy_goes_through_scratch(
+    monkeypatch: pytest.MonkeyPatch, special: bool
+) -> None:
     """As that of some drivers: here the clock's, which the kernel maps into every process."""
     maps = [line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith("[vvar]")]
     if not maps:
         pytest.skip("the kernel maps no [vvar] here")
+    monkeypatch.setenv("HAL_ALGORITHMS_BROADCAST", "shared_mapped")
     clock = (ctypes.c_int32 * 1024).from_address(int(maps[0].partition("-")[0], 16))
 
     def body(comm: Communicator) -> bool:
         x = np.frombuffer(clock, np.int32) if special and comm.rank == 1 else np.ones(1024, np.int32)
-        total = comm.all_reduce(x, np.empty(1024, np.int32))
-        assert special or (total == 2).all()
+        got = comm.broadcast(x, np.empty(1024, np.int32), root=1)
+        assert special or (got == 1).all()
         (executable,) = comm._caller.calls._kept.values()
         return bool(executable.native.ran_plain)  # type: ignore[attr-defined]
 

@@ -214,8 +214,9 @@ bool Lane::deserted() const {
 }
 
 Executable::Executable(Lane& lane, CallKey key, std::vector<Program> any, std::vector<Program> mapped,
-                       bool single_copy)
-    : lane(lane), key(key), any_(std::move(any)), mapped_(std::move(mapped)), single_copy_(single_copy) {
+                       bool single_copy, bool only_in_place)
+    : lane(lane), key(key), any_(std::move(any)), mapped_(std::move(mapped)), single_copy_(single_copy),
+      only_in_place_(only_in_place) {
   if (any_.size() != 1 || mapped_.size() > 1) throw std::invalid_argument("one program for any buffers is needed");
   if (any_[0].maps_input || any_[0].maps_output) {
     throw std::invalid_argument("the program for any buffers reaches peers' buffers");
@@ -297,7 +298,8 @@ Status Executable::launch(void* input, uint64_t input_bytes, void* output, uint6
   launch.enter(input, input_bytes, output, output_bytes, !mapped_.empty() && !mapped_[0].in_place, plain);
   if (mapped_.empty()) return launch.run(any_[0], number * 2);
   if (Status status = launch.meet(); status != Status::kOk) return status;
-  ran_plain = single_copy_ && !launch.all_mapped(mapped_[0]) && launch.all_reachable(mapped_[0]);
+  ran_plain = single_copy_ && !launch.all_mapped(mapped_[0]) && launch.all_reachable(mapped_[0]) &&
+              (!only_in_place_ || launch.all_in_place());
   ran_mapped = ran_plain || launch.all_mapped(mapped_[0]);
   if (ran_plain) launch.reach_plain();
   return launch.run(ran_mapped ? mapped_[0] : any_[0], number * 2 + ran_mapped);

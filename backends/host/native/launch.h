@@ -24,6 +24,7 @@ class Launch {
   // copies, which `reach_plain` has it do.
   bool all_mapped(const Program& program) const { return all_below(kPlain, program); }
   bool all_reachable(const Program& program) const { return all_below(kUnmapped, program); }
+  bool all_in_place() const;
   void reach_plain() { single_copy_ = true; }
   // `source` is what records of it name.
   Status run(const Program& program, int32_t source);

@@ -48,6 +48,13 @@ bool Probed::reachable(const void* buffer, uint64_t nbytes) {
   return reachable_;
 }
 
+bool Launch::all_in_place() const {
+  return std::all_of(lane_.members.begin(), lane_.members.end(), [&](const Member& member) {
+    const Header& header = member.control->header[parity_];
+    return header.input == header.output;
+  });
+}
+
 // Whether an operand lies in plain memory of another process.
 bool Launch::is_foreign(const Operand& operand) const {
   auto member = static_cast<int>(operand.base / 3);

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from hal.interface.errors import UsageError
 from hal.interface.executor import Call, CallShape, Executable, Executor, FastCalls, Membership, check_pair
+from hal.plan.collective import Collective
 from hal.plan.lower import Program
 from hal.runtime.heap import PAGE
 from hal_host import _native, report, segment, single_copy
@@ -63,6 +64,7 @@ class HostExecutable(Executable):
             _decoded(lane, any_),
             None if mapped is None else _decoded(lane, mapped),
             single_copy,
+            call.collective == Collective.ALL_REDUCE,  # out of place it is slower
         )
         self._recorded = recorded
         if recorded is not None:

@@ -22,15 +22,9 @@ FROM = {
     Collective.BROADCAST: 1,
     Collective.ALL_REDUCE: 64,
     Collective.REDUCE: 64,
-    Collective.REDUCE_SCATTER: 64,
-    Collective.ALL_GATHER: 64,
-    Collective.ALL_TO_ALL: 64,
 }
-"""From how many times `least` on it is faster. Where all ranks copy into scratch and out of it side by side, that holds
-its own as long as the caches do."""
-
-ON_TWO_RANKS = (Collective.ALL_GATHER, Collective.ALL_TO_ALL)
-"""Where it is slower on more ranks."""
+"""From how many times `least` on it is faster. Where all ranks copy into scratch and out of it side by side, that is as
+fast at any length, but for an all_reduce in place."""
 
 
 def agree(membership: Membership, handles: Sequence[Handle], least: int) -> int | None:
@@ -49,7 +43,7 @@ def serves(call: Call, mapped: Plan, least: int | None) -> bool:
     collective = Collective(call.collective)
     uniform = collective.uniform
     times = FROM.get(uniform)
-    if times is None or (uniform in ON_TWO_RANKS and mapped.size > 2):
+    if times is None:
         return False
     blocks = 1  # of the larger buffer; that of a call of variable counts has all in one
     if collective is uniform:
