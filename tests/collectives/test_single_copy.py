@@ -53,7 +53,7 @@ def test_when_it_is_done(monkeypatch: pytest.MonkeyPatch, least: str, in_place: 
         out = comm.all_reduce(x, x if comm.rank in in_place else np.empty_like(x))
         assert (out == 3).all()
         (executable,) = comm._caller.calls._kept.values()
-        return bool(executable.native.ran_plain)  # type: ignore[attr-defined]
+        return bool(executable.native.ran_plain)  # type: ignore[attr-defined]  # of the host
 
     assert run_local(2, body, timeout=20) == [reached] * 2
 
@@ -75,7 +75,7 @@ def test_memory_that_the_kernel_does_not_copy_goes_through_scratch(
         got = comm.broadcast(x, np.empty(1024, np.int32), root=1)
         assert special or (got == 1).all()
         (executable,) = comm._caller.calls._kept.values()
-        return bool(executable.native.ran_plain)  # type: ignore[attr-defined]
+        return bool(executable.native.ran_plain)  # type: ignore[attr-defined]  # of the host
 
     assert run_local(2, body, timeout=20) == [not special] * 2
 

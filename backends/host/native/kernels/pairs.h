@@ -13,7 +13,8 @@
 namespace hal::kernels::HAL_KERNELS_ISA {
 namespace {
 
-// Half precision in itself. Not for averages, whose sums overflow.
+// Half precision in itself, of 11 bits: what the 24 of single precision give, by the same rule. Not for averages, whose
+// sums overflow.
 struct Float16InHalf {
   using Stored = uint16_t;
   using Raw = F16;

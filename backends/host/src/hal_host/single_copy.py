@@ -28,7 +28,7 @@ fast at any length, but for an all_reduce in place."""
 
 
 def agree(membership: Membership, handles: Sequence[Handle], least: int) -> int | None:
-    """From how many bytes on plain memory is read: the most that a member has set (`least`), and None where one has
+    """From how many bytes on plain memory is reached: the most that a member has set (`least`), and None where one has
     set 0 or the kernel does not let it. Collective."""
     able = all(_native.readable(each.pid, each.base + each.offset) for each in handles)
     said = membership.exchange(str(least if able else 0).encode())
@@ -38,17 +38,10 @@ def agree(membership: Membership, handles: Sequence[Handle], least: int) -> int 
 
 def serves(call: Call, mapped: Plan, least: int | None) -> bool:
     """Whether plain memory is reached in such a call, by the plan for mapped buffers."""
-    if least is None or not _copies_or_reduces(mapped):
+    times = FROM.get(Collective(call.collective))
+    if least is None or times is None:
         return False
-    collective = Collective(call.collective)
-    uniform = collective.uniform
-    times = FROM.get(uniform)
-    if times is None:
-        return False
-    blocks = 1  # of the larger buffer; that of a call of variable counts has all in one
-    if collective is uniform:
-        blocks = max(max(uniform.blocks(mapped.size, rank, mapped.root)) for rank in range(mapped.size))
-    return blocks * call.count * DType(call.dtype).itemsize >= times * least
+    return call.count * DType(call.dtype).itemsize >= times * least and _copies_or_reduces(mapped)
 
 
 @once_per_plan
