@@ -12,8 +12,9 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 export PATH := $(RUN):$(PATH)
 export CXX
 
-# Tests run side by side; JOBS=0 runs them in one process, as debuggers want it.
-JOBS ?= 2
+# Tests run side by side; JOBS=0 runs them in one process, as debuggers want it. One more than two processors, since
+# many tests wait for a deadline.
+JOBS ?= 3
 
 # The Python of a machine with a GPU, with its own packages.
 GPU_PYTHON ?= $(PYTHON)

@@ -62,14 +62,16 @@ def late(comm: hc.Communicator, kind: str, rank: int, seconds: float) -> None:
         say("success")
 
 
-def leave(comm: hc.Communicator, kind: str, rank: int, how: str) -> None:
-    """One rank ends in place of a call, by returning or by an error."""
+def leave(comm: hc.Communicator, kind: str, rank: int, how: str, seconds: float = 0) -> None:
+    """One rank ends in place of a call, by returning or by an error, `seconds` after the others have come to it."""
     call = make(comm, kind)
     call()
+    say("ready")
     if comm.rank != rank:
         with reporting():
             call()
         return
+    time.sleep(seconds)
     say("left", at=time.monotonic())
     if how == "raise":
         raise SystemExit(0)  # passes through the `with` block as any other error does

@@ -67,6 +67,18 @@ def test_a_rank_that_leaves() -> None:
         assert (error["kind"], error["peer"]) == ("PeerFailure", 2), error
 
 
+@pytest.mark.parametrize("hosts", ["abb", "abc"])
+def test_who_hears_last_blames_the_rank_that_left_first(hosts: str) -> None:
+    with Job(3, "leave", hosts, kind="one_phase", rank=2, how="return", seconds=0.5) as job:
+        job.expect("ready")
+        job.ranks[1].kill(signal.SIGSTOP)
+        job.expect("error", [0])
+        assert job.ranks[0].wait() == 0  # rank 0 has left too, and has told why
+        job.ranks[1].kill(signal.SIGCONT)
+        (error,) = job.expect("error", [1])
+    assert (error["kind"], error["peer"]) == ("PeerFailure", 2), error
+
+
 @pytest.mark.parametrize("kind", ["barrier", "messages"])
 def test_ranks_that_close_right_after_their_last_call_do_not_fail_the_others(kind: str) -> None:
     with Job(4, "last", "aabb", kind=kind, calls=20, close=True) as job:

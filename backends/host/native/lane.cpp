@@ -118,6 +118,7 @@ bool Lane::died(int member) const {
 }
 
 void Lane::fail(Failure failure, int member) {
+  failed();  // where another has told why, that is it: who told may be gone for the same reason
   uint64_t none = 0;
   uint64_t what = static_cast<uint64_t>(failure) | static_cast<uint64_t>(member) << kFailureBits | launch << kPhaseBits;
   if (common().failure.compare_exchange_strong(none, what)) tell(&own().failure, what);
