@@ -30,6 +30,7 @@ struct Member {
 struct LaneOptions {
   int spin;    // pauses before yielding the processor
   int yields;  // yields before sleeping
+  bool roams;  // whether launches go round in their half of scratch; the same on all members
 };
 
 enum class Status { kOk = 0, kMismatch, kFailed, kInterrupted };

@@ -107,6 +107,11 @@ Status Launch::run(const Program& program, int32_t source) {
   std::vector<uint8_t*>& bases = program.in_header ? lane_.in_headers[parity_] : lane_.bases[parity_];
   if (program.in_header) {
     std::copy_n(lane_.bases[parity_].begin() + lane_.rank * 3, 2, bases.begin() + lane_.rank * 3);
+  } else {
+    // one launch and the next are in different halves, whatever the ranks make of a launch
+    uint64_t turn = number_ / 2 & (program.places - 1);
+    uint64_t place = static_cast<uint64_t>(parity_) * lane_.scratch_bytes + turn * program.place_bytes;
+    for (int m = 0; m < lane_.size; m++) bases[3 * m + 2] = lane_.members[m].scratch + place;
   }
   bases_ = bases.data();
   size_t counters = static_cast<size_t>(lane_.size) * static_cast<size_t>(std::max(program.slots, 1));

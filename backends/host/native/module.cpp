@@ -60,9 +60,9 @@ std::vector<hal::Member> read_members(const std::vector<MemberTuple>& members, c
 
 std::unique_ptr<hal::Lane> make_lane(int rank, const std::vector<MemberTuple>& members, uint64_t arena_bytes,
                                      uint64_t scratch, uint64_t first_launch, int spin, int yields,
-                                     const Links& links) {
+                                     const Links& links, bool roams) {
   return std::make_unique<hal::Lane>(rank, read_members(members, links), arena_bytes, scratch, first_launch,
-                                     hal::LaneOptions{spin, yields});
+                                     hal::LaneOptions{spin, yields, roams});
 }
 
 std::unique_ptr<hal::Lane> make_child(hal::Lane& parent, const std::vector<int>& in_parent, int rank,
@@ -96,7 +96,7 @@ hal::Program make_program(const hal::Lane& lane, const std::vector<std::vector<i
   // no header of a member elsewhere is scratch
   if (!lane.links.empty()) scratch_reach = lane.scratch_bytes;
   return hal::Program(blocks, semaphores, dtype, slots, maps_input, maps_output, in_place, scratch_reach, lane.rank, lane.size,
-                      lane.scratch_bytes);
+                      lane.scratch_bytes, lane.options.roams);
 }
 
 // For each member, what it announced for this launch: (collective, dtype, op, root, count, plan), or None.
@@ -205,13 +205,14 @@ NB_MODULE(_native, m) {
 
   nb::class_<hal::Lane>(m, "Lane")
       .def(nb::new_(&make_lane), "rank"_a, "members"_a, "arena_bytes"_a, "scratch_bytes"_a, "first_launch"_a, "spin"_a,
-           "yields"_a, "links"_a = Links{})
+           "yields"_a, "links"_a = Links{}, "roams"_a = true)
       .def("child", &make_child, "in_parent"_a, "rank"_a, "members"_a, "scratch_bytes"_a, "links"_a = Links{},
            nb::keep_alive<0, 1>())
       .def_ro("rank", &hal::Lane::rank)
       .def_ro("size", &hal::Lane::size)
       .def_ro("scratch_bytes", &hal::Lane::scratch_bytes)
       .def_ro("launch", &hal::Lane::launch)
+      .def_prop_ro("roams", [](const hal::Lane& lane) { return lane.options.roams; })
       .def_ro("running", &hal::Lane::running)
       .def_ro("sleeps", &hal::Lane::sleeps)
       .def_ro("yields", &hal::Lane::yielded)

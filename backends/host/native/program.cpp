@@ -9,6 +9,8 @@
 namespace hal {
 namespace {
 
+constexpr uint64_t kShort = 4 << 10, kCacheLines = 128;
+
 constexpr int kMaxLoopDepth = 8;
 constexpr uint64_t kMostSignals = (uint64_t{1} << kPhaseBits) - 1;  // on a channel in one launch
 
@@ -113,7 +115,8 @@ class Decoder {
   }
 
   void check_scratch(uint64_t offset, uint64_t bytes, bool packet) {
-    uint64_t room = !program_.in_header ? program_.scratch_bytes : packet ? 0 : sizeof(Header::scratch);
+    uint64_t room = packet ? program_.scratch_bytes : program_.place_bytes;
+    if (program_.in_header) room = packet ? 0 : sizeof(Header::scratch);
     bool fits = offset <= room && bytes <= room - offset;  // both first: what follows cannot overflow then
     if (fits && packet) fits = packets_for(bytes) * sizeof(Packet) <= room - offset;
     if (fits) return;
@@ -170,11 +173,21 @@ class Decoder {
   std::vector<Instruction> result_;
 };
 
+// Into how many places a half of scratch is cut for launches that take `reach` bytes of it. What others read a while ago
+// has left their caches, and costs less to write than lines that have to be taken from there; short messages are better
+// off where they always were.
+uint64_t places_for(uint64_t reach, uint64_t scratch_bytes) {
+  if (reach <= kShort) return 1;
+  uint64_t places = 1;
+  while (scratch_bytes / (2 * places) >= reach && scratch_bytes % (2 * places * kCacheLines) == 0) places *= 2;
+  return places;
+}
+
 }  // namespace
 
 Program::Program(const std::vector<std::vector<int64_t>>& words, const std::vector<int32_t>& semaphores, int dtype,
                  int slots, bool maps_input, bool maps_output, bool in_place, uint64_t scratch_reach, int rank,
-                 int members, uint64_t scratch_bytes)
+                 int members, uint64_t scratch_bytes, bool roams)
     : semaphores(semaphores),
       itemsize(dtype >= 0 && dtype < kernels::kDTypes ? int(kernels::size_of(kernels::DType(dtype))) : 1),
       slots(slots),
@@ -182,6 +195,8 @@ Program::Program(const std::vector<std::vector<int64_t>>& words, const std::vect
       maps_output(maps_output),
       in_place(in_place),
       in_header(scratch_reach <= sizeof(Header::scratch) && !maps_input && !maps_output),
+      places(roams ? places_for(scratch_reach, scratch_bytes) : 1),
+      place_bytes(scratch_bytes / places),
       rank(rank),
       members(members),
       scratch_bytes(scratch_bytes) {

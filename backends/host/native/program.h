@@ -49,6 +49,7 @@ struct Program {
   bool maps_input = false, maps_output = false;  // some rank reaches another's input, output
   bool in_place = true;  // output and input may share memory
   bool in_header = false;  // scratch lies in the headers
+  uint64_t places = 1, place_bytes = 0;  // the places in a half of scratch, a power of two, which launches take in turn
   uint64_t moved = 0;  // bytes of all moves together
   int rank, members;   // the lane that it is decoded for
   uint64_t scratch_bytes;
@@ -57,7 +58,7 @@ struct Program {
   // Decode; throws std::invalid_argument where the words are not a program for this member of `members`.
   Program(const std::vector<std::vector<int64_t>>& blocks, const std::vector<int32_t>& semaphores, int dtype,
           int slots, bool maps_input, bool maps_output, bool in_place, uint64_t scratch_reach, int rank, int members,
-          uint64_t scratch_bytes);
+          uint64_t scratch_bytes, bool roams);
 };
 
 }  // namespace hal

@@ -21,13 +21,16 @@ SECOND = 10**9
 class Lanes:
     """All members of one lane. `first_launch` is the number of the launch before their first."""
 
-    def __init__(self, size: int, *, first_launch: int = 0, scratch: int = 1 << 16, spin: int = 20) -> None:
+    def __init__(
+        self, size: int, *, first_launch: int = 0, scratch: int = 1 << 16, spin: int = 20, roams: bool = True
+    ) -> None:
         part = -(-_native.lane_bytes(size, scratch) // 4096) * 4096
         self.arena = _native.Arena(size * part + (1 << 20))
         self.free = self.arena.base + size * part
         members = [(self.arena.base + rank * part, self.arena.base, os.getpid()) for rank in range(size)]
         self.lanes = [
-            _native.Lane(rank, members, self.arena.nbytes, scratch, first_launch, spin, 100) for rank in range(size)
+            _native.Lane(rank, members, self.arena.nbytes, scratch, first_launch, spin, 100, roams=roams)
+            for rank in range(size)
         ]
 
     def scratch(self, rank: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -46,6 +46,7 @@ class Lane:
     sleeps: int
     yields: int
     linked: bool
+    roams: bool
     def __init__(
         self,
         rank: int,
@@ -56,6 +57,7 @@ class Lane:
         spin: int,
         yields: int,
         links: Sequence[Link | None] = ...,
+        roams: bool = ...,
     ) -> None: ...
     def child(
         self,

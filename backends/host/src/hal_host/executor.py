@@ -8,6 +8,7 @@ scratch, which is as large again for packets.
 from __future__ import annotations
 
 import collections
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -23,7 +24,7 @@ from hal_host.recording import Recording
 from hal_host.segment import Handle, Segment
 from hal_host.settings import HostSettings
 
-PAIR_SCRATCH = 1 << 20
+PAIR_SCRATCH = 2 << 20
 """Scratch of a pair's lane, both halves, on each side; packets have as much again."""
 
 FIRST_LAUNCH = 0
@@ -154,6 +155,7 @@ class HostExecutor(Executor):
         recording: Recording | None = None,
     ) -> None:
         self.lane = lane
+        self.stretches = lane.roams
         self.rank = lane.rank
         self.size = lane.size
         self.ranks = ranks
@@ -263,6 +265,8 @@ class Group:
                 self.links = Links(membership, self.segment, self.block, nbytes)
             # nobody goes on, and perhaps ends, before all have mapped its memory
             least = 0 if any(remote) else settings.single_copy
+            able = not any(remote) and self.size <= (settings.processors or os.sysconf("SC_NPROCESSORS_ONLN"))
+            self.roams = all(word == b"1" for word in membership.exchange(b"1" if able else b"0"))
             self.single_copy = single_copy.agree(membership, self.handles if least else (), least)
         except BaseException:
             # nobody has a lane yet, so that nobody touches this block any more
@@ -282,6 +286,7 @@ class Group:
             settings.spin,
             settings.yields,
             self.links.native if self.links else [],
+            self.roams,
         )
 
     def pair_lane(self, lane: _native.Lane, sender: int, receiver: int) -> _native.Lane:

@@ -20,9 +20,14 @@ class HostSettings:
         "scratch of a communicator on each rank, half of it for one launch; packets have as much again",
     )
     single_copy: int = setting(
-        "64K",
+        "2M",
         kinds.size(at_least=0),
-        "bytes from which the kernel copies plain memory from rank to rank; of reductions 64 times as many; 0: never",
+        "bytes from which the kernel copies plain memory from rank to rank; of an all_reduce twice as many; 0: never",
+    )
+    processors: int = setting(
+        0,
+        kinds.integer(),
+        "how many ranks run at once; where there are no more, long messages go round in scratch; 0: the machine's",
     )
     spin: int = setting(20, kinds.integer(), "pauses of a waiting rank before it yields its processor")
     yields: int = setting(100, kinds.integer(), "yields of a waiting rank before it sleeps")

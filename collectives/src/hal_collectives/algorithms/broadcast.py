@@ -6,7 +6,7 @@ from hal.plan.builder import PlanBuilder
 from hal.plan.model import Plan
 from hal_collectives.algorithms.meeting import meet
 from hal_collectives.algorithms.registry import algorithm
-from hal_collectives.algorithms.staging import STREAM_SLOTS, consume, produce, unit_for
+from hal_collectives.algorithms.staging import STREAM_SLOTS, STREAM_UNIT, consume, produce
 
 
 @algorithm(
@@ -87,16 +87,15 @@ def shared_mapped(size: int, root: int) -> Plan:
 )
 def staged(size: int, root: int) -> Plan:
     """The root may be some pieces ahead of the slowest."""
-    unit = unit_for(chunks=1, slots=STREAM_SLOTS)
-    p = PlanBuilder("broadcast", name="staged", ranks=size, root=root, scratch_chunk_bytes=STREAM_SLOTS * unit)
+    p = PlanBuilder("broadcast", name="staged", ranks=size, root=root, scratch_chunk_bytes=STREAM_SLOTS * STREAM_UNIT)
     source = p.ranks[root]
     for rank in p.ranks:
         block = rank.block()
         if rank is not source:
-            with consume(block, [source], unit):
+            with consume(block, [source], STREAM_UNIT):
                 block.copy(rank.output[0], source.scratch[0])
         elif rank.others:
-            with produce(block, rank.others, unit):
+            with produce(block, rank.others, STREAM_UNIT):
                 block.copy([rank.scratch[0], rank.output[0]], rank.input[0])
         else:
             block.copy(rank.output[0], rank.input[0])

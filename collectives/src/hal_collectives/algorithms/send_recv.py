@@ -6,7 +6,7 @@ from hal.plan.builder import PlanBuilder
 from hal.plan.model import Plan
 from hal_collectives.algorithms.meeting import meet
 from hal_collectives.algorithms.registry import algorithm
-from hal_collectives.algorithms.staging import STREAM_SLOTS, consume, produce, unit_for
+from hal_collectives.algorithms.staging import STREAM_SLOTS, STREAM_UNIT, consume, produce
 
 RANKS = "2 ranks"
 
@@ -90,13 +90,12 @@ def shared_mapped(size: int) -> Plan:
 )
 def staged(size: int) -> Plan:
     """The sender may be some pieces ahead."""
-    unit = unit_for(chunks=1, slots=STREAM_SLOTS)
-    p = PlanBuilder("send_recv", name="staged", ranks=size, scratch_chunk_bytes=STREAM_SLOTS * unit)
+    p = PlanBuilder("send_recv", name="staged", ranks=size, scratch_chunk_bytes=STREAM_SLOTS * STREAM_UNIT)
     sender, receiver = p.ranks
     block = sender.block()
-    with produce(block, [receiver], unit):
+    with produce(block, [receiver], STREAM_UNIT):
         block.copy(sender.scratch[0], sender.input[0])
     block = receiver.block()
-    with consume(block, [sender], unit):
+    with consume(block, [sender], STREAM_UNIT):
         block.copy(receiver.output[0], sender.scratch[0])
     return p.build()

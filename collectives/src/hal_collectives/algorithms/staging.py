@@ -20,6 +20,9 @@ LARGEST_UNIT = 128 << 10
 
 SMALLEST_UNIT = 4 << 10
 
+STREAM_UNIT = 64 << 10
+"""Bytes of a piece of a stream, whose ends work on different pieces at the same time."""
+
 STREAM_SLOTS = 4
 """How many pieces the producer of a stream may be ahead of the slowest consumer."""
 

@@ -145,6 +145,9 @@ class Executor(abc.ABC):
     keeps_apart: bool = False
     """Whether `mapped` is passed over, on all ranks, where it is not made for in place and some rank's input and output
     share memory. Where not, whoever calls has to copy."""
+    stretches: bool = False
+    """Whether rings of scratch are to be as long as there is room, for instance because memory that was read long ago
+    costs less to write than what another processor still holds."""
 
     @property
     @abc.abstractmethod

@@ -37,6 +37,7 @@ class BridgedExecutor(Executor):
     ) -> None:
         self.rank = inner.rank
         self.size = inner.size
+        self.stretches = inner.stretches  # the same on all ranks of a group
         self.inner = inner
         self.device = device
         self.ranks = ranks

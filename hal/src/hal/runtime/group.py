@@ -20,6 +20,7 @@ from hal.plan.lower import lower, uses_switches
 from hal.plan.memo import once_per_plan
 from hal.plan.model import Plan
 from hal.plan.proven import prove
+from hal.plan.stretch import stretch
 from hal.plan.validate import validate
 from hal.runtime.backends import Backend, open_common, tell
 from hal.runtime.bridged import BridgedExecutor
@@ -174,7 +175,8 @@ class Group:
             if self.verify:
                 prove(each, variable=layout is not None)
             where = layout(each) if layout else Layout.uniform(each, count, dtype.itemsize)
-            program = lower(each, executor.rank, where, dtype, op)
+            ready, where = stretch(each, where, executor.scratch_bytes) if executor.stretches else (each, where)
+            program = lower(ready, executor.rank, where, dtype, op)
             if program.scratch_bytes > executor.scratch_bytes:
                 raise PlanError(
                     f"plan {each.name!r} needs {program.scratch_bytes} bytes of scratch for {count} elements of "

@@ -1,0 +1,73 @@
+"""Where launches have scratch: long ones go round in their half of it, short ones and crowds stay at its start."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hal.plan.builder import PlanBuilder
+from hal.plan.model import Plan
+from hal_host import _native
+
+from .lanes import SECOND, Lanes, address, on_threads
+
+HALF = 1 << 16
+
+
+def publish() -> Plan:
+    """Rank 1 gets what rank 0 has, through the scratch of rank 0."""
+    p = PlanBuilder("send_recv", name="publish", ranks=2)
+    sender, receiver = p.ranks
+    block = sender.block()
+    block.copy(sender.scratch[0], sender.input[0])
+    block.signal([receiver])
+    block = receiver.block()
+    block.wait([sender])
+    block.copy(receiver.output[0], sender.scratch[0])
+    return p.build()
+
+
+def places(lanes: Lanes, calls: list[tuple[int, int]]) -> list[int]:
+    """Run calls of (bytes, value) one after the other, and say where in scratch each left its value."""
+    plan = publish()
+    found = []
+    for nbytes, value in calls:
+        source, target = np.full(nbytes, value, np.uint8), np.zeros(nbytes, np.uint8)
+        ready = [lanes.load(rank, plan, nbytes // 4) for rank in range(2)]
+        ends: list[tuple[int, int, int, int]] = [(*address(source), 0, 0), (0, 0, *address(target))]
+
+        def run(ready: list[_native.Executable] = ready, ends: Any = ends) -> None:
+            assert on_threads([lambda r=r: ready[r].run(*ends[r], 30 * SECOND) for r in range(2)]) == [0, 0]
+
+        run()
+        assert (target == value).all()
+        places = np.flatnonzero(lanes.scratch(0)[: 2 * HALF] == value)
+        assert len(places) == nbytes
+        found.append(int(places[0]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "step"), [(8192, 8192), (4100, 8192), (8196, 16384), (HALF // 2, HALF // 2), (HALF, HALF)]
+)
+def test_long_launches_go_round(nbytes: int, step: int) -> None:
+    count = 2 * (HALF // step)
+    found = places(Lanes(2, scratch=HALF), [(nbytes, 1 + i) for i in range(count)])
+    assert sorted(found) == [i * step for i in range(count)]
+    assert all((a < HALF) != (b < HALF) for a, b in itertools.pairwise(found))
+
+
+def test_short_launches_stay() -> None:
+    assert sorted(set(places(Lanes(2, scratch=HALF), [(4096, 1 + i) for i in range(6)]))) == [0, HALF]
+
+
+def test_launches_of_a_crowd_stay() -> None:
+    assert sorted(set(places(Lanes(2, scratch=HALF, roams=False), [(8192, 1 + i) for i in range(6)]))) == [0, HALF]
+
+
+def test_launches_of_any_lengths_do_not_disturb_each_other() -> None:
+    sizes = np.random.default_rng(1).choice([84, 4096, 4100, 20000, HALF], 60).tolist()
+    places(Lanes(2, scratch=HALF), [(int(nbytes), 1 + i) for i, nbytes in enumerate(sizes)])

@@ -1,0 +1,74 @@
+"""Long messages that go round in scratch, also on more ranks than this machine has processors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hal_collectives import Communicator, run_local
+
+from .cases import covering, matrix
+from .test_matrix import check
+
+DIFFERENT = """
+import os
+import numpy as np
+import hal_collectives as hc
+
+os.environ["HAL_HOST_PROCESSORS"] = "64" if os.environ["HAL_RANK"] == "1" else "1"
+with hc.init() as comm:
+    assert not comm._caller.group.executor.stretches
+    for count in (3, 5000, 300000):
+        x = np.full(count, comm.rank, np.int32)
+        assert (comm.all_gather(x).reshape(-1) == np.repeat(np.arange(3), count)).all()
+print("agreed")
+"""
+
+
+@pytest.fixture
+def roaming(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAL_HOST_PROCESSORS", "64")
+
+
+@pytest.mark.usefixtures("roaming")
+@pytest.mark.parametrize("size", [3, pytest.param(5, marks=pytest.mark.slow)])
+def test_a_covering_sample(size: int) -> None:
+    check(size, covering(matrix(memories=["plain", "mixed"]), seed=11), seed=size)
+
+
+@pytest.mark.usefixtures("roaming")
+@pytest.mark.parametrize("scratch", ["1M", "4M"])
+@pytest.mark.parametrize("size", [2, 3])
+def test_messages_longer_than_scratch(monkeypatch: pytest.MonkeyPatch, size: int, scratch: str) -> None:
+    monkeypatch.setenv("HAL_HOST_SCRATCH_SIZE", scratch)
+    monkeypatch.setenv("HAL_HOST_SINGLE_COPY", "0")
+    counts = [1 << 10, 200_000, 1 << 19, 5]
+
+    def body(comm: Communicator) -> None:
+        assert comm._caller.group.executor.stretches
+        rng = np.random.default_rng(0)  # the same on all ranks
+        for turn, count in enumerate(counts * 3):
+            data = rng.integers(-1000, 1000, (size, size, count), np.int32)
+            mine, root = data[comm.rank], turn % size
+            assert (comm.all_to_all(mine).reshape(-1) == data[:, comm.rank].reshape(-1)).all()
+            assert (comm.all_gather(mine[0]).reshape(-1) == data[:, 0].reshape(-1)).all()
+            assert (comm.reduce_scatter(mine).reshape(-1) == data.sum(0, np.int32)[comm.rank]).all()
+            assert (comm.all_reduce(mine[0], np.empty(count, np.int32)) == data[:, 0].sum(0)).all()
+            assert (comm.broadcast(mine[0].copy(), root=root) == data[root, 0]).all()
+            got = comm.reduce(mine[0].copy(), root=root)
+            assert comm.rank != root or (got == data[:, 0].sum(0)).all()
+
+    run_local(size, body, timeout=30)
+
+
+def test_ranks_that_differ_agree(tmp_path: Path) -> None:
+    program = tmp_path / "different.py"
+    program.write_text(DIFFERENT)
+    run = [Path(sys.executable).with_name("hal"), "run", "-n", "3", "--no-prefix", sys.executable, program]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["agreed"] * 3
