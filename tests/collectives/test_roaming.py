@@ -41,7 +41,7 @@ def test_a_covering_sample(size: int) -> None:
 
 
 @pytest.mark.usefixtures("roaming")
-@pytest.mark.parametrize("scratch", ["1M", "4M"])
+@pytest.mark.parametrize("scratch", ["2M", "4M"])
 @pytest.mark.parametrize("size", [2, 3])
 def test_messages_longer_than_scratch(monkeypatch: pytest.MonkeyPatch, size: int, scratch: str) -> None:
     monkeypatch.setenv("HAL_HOST_SCRATCH_SIZE", scratch)
