@@ -37,15 +37,15 @@ def test_processes(tmp_path: Path, size: int) -> None:
 @pytest.mark.parametrize(
     ("least", "in_place", "reached"),
     [
-        ("32768", {0, 1}, True),
-        ("32769", {0, 1}, False),
+        ("8192", {0, 1}, True),
+        ("8193", {0, 1}, False),
         ("0", {0, 1}, False),
-        ("32768", {1}, False),
-        ("32768", set(), False),
+        ("8192", {1}, False),
+        ("8192", set(), False),
     ],
 )
 def test_when_it_is_done(monkeypatch: pytest.MonkeyPatch, least: str, in_place: set[int], reached: bool) -> None:
-    """An all_reduce from twice as many bytes on, where all ranks are in place."""
+    """An all_reduce from 8 times as many bytes on, where all ranks are in place."""
     monkeypatch.setenv("HAL_HOST_SINGLE_COPY", least)
 
     def body(comm: Communicator) -> bool:

@@ -20,7 +20,7 @@ from hal_host.segment import Handle
 FROM = {
     Collective.SEND_RECV: 1,
     Collective.BROADCAST: 1,
-    Collective.ALL_REDUCE: 2,
+    Collective.ALL_REDUCE: 8,
 }
 """From how many times `least` on it is faster. Where all ranks copy into scratch and out of it side by side, that is as
 fast at any length, but for an all_reduce in place."""
