@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hal.interface.dtypes import ReduceOp
 from hal.plan.builder import PlanBuilder
-from hal.plan.model import Plan
+from hal.plan.model import BufferKind, Channel, ChannelKind, Loop, Move, Plan, RankPlan, Signal, Span, Sync, Wait
 
 
 def packets(size: int) -> Plan:
@@ -127,3 +127,66 @@ def several_results(size: int) -> Plan:
         block.move(rank.output[2], [*second, rank.scratch[4]], ReduceOp.MIN)
         block.move(rank.output[3], [*first, rank.input[1]], final=True)
     return p.build()
+
+
+def switched(size: int, loads: bool = True) -> Plan:
+    """all_reduce through a switch, in scratch: each rank reduces its own piece and stores it to all at once.
+
+    With `loads` the switch reduces; else the rank does.
+    """
+
+    def scratch(index: int, peer: int | None = None, switch: int | None = None) -> Span:
+        return Span(BufferKind.SCRATCH, index, peer=peer, switch=switch)
+
+    ranks = []
+    for me in range(size):
+        own = Span(BufferKind.OUTPUT, me)
+        channels, meet = _meeting(size, me, 1)
+        everywhere = scratch(size + me, switch=0)
+        by_hand = [Span(BufferKind.INPUT, me) if r == me else scratch(me, peer=r) for r in range(size)]
+        reduced = (
+            (Move((own,), (scratch(me, switch=0),), final=True), Sync(), Move((everywhere,), (own,)))
+            if loads
+            else (Move((own, everywhere), tuple(by_hand), final=True),)
+        )
+        block = (
+            *(Move((scratch(c),), (Span(BufferKind.INPUT, c),)) for c in range(size)),
+            *meet[0],
+            *reduced,
+            *meet[0],
+            *(Move((Span(BufferKind.OUTPUT, c),), (scratch(size + c),)) for c in range(size)),
+        )
+        ranks.append(RankPlan(size, size, 2 * size, (block,), channels))
+    return Plan("switched", "all_reduce", tuple(ranks), split=size)
+
+
+def switched_ring(size: int) -> Plan:
+    """all_reduce through a switch in the pieces of loops: in block b rank b brings the sums of a part to all."""
+    piece, sums = (Span(BufferKind.SCRATCH, index) for index in range(2))
+    source, target = (Span(BufferKind.SCRATCH, index, switch=0) for index in range(2))
+    ranks = []
+    for me in range(size):
+        channels, meet = _meeting(size, me, size)
+        blocks = []
+        for part in range(size):
+            cut = {"part": part, "parts": size}
+            switched = (Move((target,), (source,), **cut, final=True),) if part == me else ()
+            body = (
+                Move((piece,), (Span(BufferKind.INPUT, 0),), **cut),
+                *meet[part],
+                *switched,
+                *meet[part],
+                Move((Span(BufferKind.OUTPUT, 0),), (sums,), **cut),
+                *meet[part],
+            )
+            blocks.append((Loop(128, body, 2),))
+        ranks.append(RankPlan(1, 1, 2, tuple(blocks), channels))
+    return Plan("switched_ring", "all_reduce", tuple(ranks), even=True, align=16)
+
+
+def _meeting(size: int, me: int, blocks: int) -> tuple[tuple[Channel, ...], list[tuple[Signal, Wait]]]:
+    """A switch channel of all ranks, which is channel 0, and others by which all meet in each block."""
+    others = tuple(Channel(ChannelKind.MEMORY, (other,)) for other in range(size) if other != me)
+    ends = [tuple(range(1 + b * len(others), 1 + (b + 1) * len(others))) for b in range(blocks)]
+    switch = Channel(ChannelKind.SWITCH, tuple(range(size)))
+    return (switch, *others * blocks), [(Signal(each), Wait(each)) for each in ends]

@@ -164,7 +164,7 @@ def build_driver(
     kernels, cases = {}, []
     for dtype in dtypes:
         allowed = [op for op in ops if not (op.is_bitwise and dtype.is_float)]
-        kernels[f"{dtype.label}.cpp"] = kernel_source(dtype, allowed, f"execute_{dtype.label}")
+        kernels[f"{dtype.label}.cpp"] = kernel_source(dtype, allowed, f"execute_{dtype.label}", multicast=True)
         types = ", ".join("unsigned long long" for _ in range(12))
         values = ", ".join(f"a[{i}]" for i in range(12))
         cases.append(
@@ -201,6 +201,8 @@ class Outcome:
     """What each member called in the last launch, as this rank knows."""
     carried_out: int
     """Triggers that the proxies of the group carried out."""
+    multicast: int
+    """Loads from and stores to multicast memory."""
     groups: list[bytes]
     """The group part of each rank's memory."""
 
@@ -220,6 +222,8 @@ class Job:
     lanes: int = 3
     seed: int = 0
     proxy: bool = False
+    multicast: bool = False
+    """Whether the group has multicast memory."""
     timeout_ns: int = PLENTY
     first_launch: int = 0
     registered: Sequence[int] | None = None
@@ -246,8 +250,11 @@ class Job:
         ]
         scratch = max(128, *(program.scratch_bytes for each in programs for program in each))
         head = [size, self.lanes, self.launches, self.seed, int(self.dtype), self.timeout_ns, self.first_launch]
-        words = [*head, int(self.proxy), scratch, self.disagree, self.absent, self.aborted]
-        packed = [[pack(program, size, scratch, proxy=self.proxy) for program in each] for each in programs]
+        words = [*head, int(self.proxy), int(self.multicast), scratch, self.disagree, self.absent, self.aborted]
+        packed = [
+            [pack(program, size, scratch, proxy=self.proxy, multicast=self.multicast) for program in each]
+            for each in programs
+        ]
         blocks = max(each.blocks for rank in packed for each in rank)
         for rank in range(size):
             call = Call(Collective.of(self.plan.collective), self.dtype, self.op, -1, self.count, 7)
@@ -312,7 +319,7 @@ def run(program: Path, jobs: Sequence[Job], folder: Path, timeout: float = 100) 
     at = 24
     outcomes = []
     for job in jobs:
-        outcome = Outcome([], [], [], [], [], 0, [])
+        outcome = Outcome([], [], [], [], [], 0, 0, [])
         for nbytes in job.output_bytes():
             at = _rank(job, nbytes, data, at, outcome)
         outcomes.append(outcome)
@@ -341,6 +348,7 @@ def _rank(job: Job, nbytes: int, data: memoryview, at: int, outcome: Outcome) ->
     outcome.failures.append(group.failure(control, job.plan.size))
     outcome.calls.append(group.calls(control, job.plan.size, last))
     outcome.carried_out = word()
+    outcome.multicast = word()
     outcome.groups.append(take(64 + 24 * group.MOST_MEMBERS))
     return at
 

@@ -13,7 +13,7 @@ from hal.plan.builder import PlanBuilder
 from hal_collectives.algorithms import get, provide
 
 from ..collectives import plans
-from .machine import algorithm_job, check, even_parts, job_of, many_posts, run, shared_channels
+from .machine import Job, algorithm_job, check, even_parts, job_of, many_posts, run, shared_channels
 
 ALGORITHMS = [algorithm for algorithm in provide() if algorithm.collective != "barrier"]
 WRITTEN = [plans.packets, plans.packet_relay, plans.pipeline, plans.blocks, plans.ports, plans.several_results]
@@ -159,3 +159,40 @@ def test_the_group_is_packed_as_kernels_read_it(driver: Path, tmp_path: Path) ->
         assert packed == group.pack_group(rank, members, **sizes, host=host, local=local, queue=queue)
     assert len(controls) == 1
     assert len(set(controls.pop())) == 3
+
+
+def switched_jobs(multicast: bool) -> list[Job]:
+    """Plans with switch channels: aligned alike in every way, at other places, and of types that no switch reduces."""
+    makes = (plans.switched, lambda size: plans.switched(size, loads=False), plans.switched_ring)
+    calls: list[tuple[int, ReduceOp, int]] = [
+        (count, ReduceOp.SUM, offset) for count, offset in ((256, 0), (259, 0), (256, 4))
+    ]
+    calls += [(36, ReduceOp.AVG, 0), (3, ReduceOp.MAX, 0)]
+    jobs = []
+    for make in makes:
+        for size in (2, 3):
+            for seed, (count, op, offset) in enumerate(calls):
+                whole = (count + 3 & ~3 if make is plans.switched_ring else count) * size
+                jobs.append(job_of(make(size), whole, DType.INT32, op, offset=offset, multicast=multicast, seed=seed))
+    return jobs + [job_of(make(2), 512, DType.BFLOAT16, multicast=multicast) for make in makes]
+
+
+def test_switch_channels(driver: Path, tmp_path: Path) -> None:
+    """With multicast memory and without they end alike, in every bit."""
+    with_it, without = switched_jobs(multicast=True), switched_jobs(multicast=False)
+    outcomes = run(driver, with_it + without, tmp_path)
+    for job, outcome in zip(with_it + without, outcomes, strict=True):
+        check(job, outcome)
+    assert all(outcome.multicast == 0 for outcome in outcomes[len(with_it) :])
+    # of 256 elements a rank loads and stores 64 packs at once
+    assert outcomes[0].multicast == 2 * 64 * 2 * 2
+    used = [job.dtype is DType.INT32 and job.offset == 0 for job in with_it]
+    assert all(outcome.multicast > 0 for outcome, uses in zip(outcomes, used, strict=False) if uses)
+
+
+def test_multicast_memory_changes_nothing_else(driver: Path, tmp_path: Path) -> None:
+    jobs = [job_of(get("all_reduce", "one_phase").build(3), 203, DType.INT32, multicast=True)]
+    jobs += [job_of(plans.ports(3), 501, DType.INT32, proxy=True, multicast=True)]
+    for job, outcome in zip(jobs, run(driver, jobs, tmp_path), strict=True):
+        check(job, outcome)
+        assert outcome.multicast == 0

@@ -62,6 +62,8 @@ def compiled() -> dict[tuple[str, str], Compiled]:
     (example,) = re.findall(r"<!-- kernel -->\n```cpp\n(.*?)```", PAGE.read_text(), re.DOTALL)
     kernels = {"executor": kernel_source(DType.FLOAT16, [ReduceOp.SUM]), "own": CHANNELS, "example": example}
     wanted = {(what, arch): (source, arch) for arch in ARCHS for what, source in kernels.items()}
+    switches = kernel_source(DType.FLOAT16, [ReduceOp.SUM, ReduceOp.MAX], multicast=True)
+    wanted |= {("switches", arch): (switches, arch) for arch in ARCHS[1:]}
     with ThreadPoolExecutor(2) as pool:
         made = pool.map(lambda given: compile_source(library, *given), wanted.values())
         return dict(zip(wanted, made, strict=True))
@@ -124,3 +126,16 @@ def test_multicast_where_the_architecture_has_it(compiled, arch):
         "multimem.st.relaxed.sys.global.v4.f32",
     }
     assert found == (set() if arch == "sm_80" else expected)
+    assert ("fence.proxy.alias;" in compiled["own", arch].ptx) == (arch != "sm_80")
+
+
+@pytest.mark.parametrize("arch", ARCHS[1:])
+def test_the_executor_uses_multicast_where_it_is_made_for_it(compiled, arch):
+    found = compiled["switches", arch]
+    assert found.log == ""
+    assert {name for name in instructions(found) if name.startswith("multimem")} == {
+        "multimem.ld_reduce.relaxed.sys.global.add.acc::f32.v4.f16x2",
+        "multimem.st.relaxed.sys.global.v4.f32",
+    }
+    assert "fence.proxy.alias;" in found.ptx
+    assert not re.search("multimem|fence.proxy", compiled["executor", arch].ptx)

@@ -45,6 +45,8 @@ def jobs() -> list[Job]:
             made.append(job_of(plans.ports(size), 97, DType.INT32, proxy=True, launches=6, seed=seed * 300))
             made.append(job_of(plans.ports(size), 97, DType.INT32, offset=4, seed=seed * 400))
             made.append(job_of(many_posts(size), 97, DType.INT32, proxy=True, launches=3, seed=seed * 700))
+            made.append(job_of(plans.switched(size), 99 * size, DType.INT32, multicast=True, seed=seed * 800))
+            made.append(job_of(plans.switched_ring(size), 96 * size, DType.INT32, multicast=True, seed=seed * 900))
         made.append(job_of(shared_channels(), 100, DType.INT32, launches=5, seed=seed * 500))
         made.append(job_of(even_parts(seed % 2), 96, DType.INT32, launches=3, seed=seed * 600))
     return made

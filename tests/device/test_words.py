@@ -8,12 +8,13 @@ import re
 
 import pytest
 
+from hal.channels.plans import load_reduce
 from hal.device import ENTRY, include_path, kernel_source, pack, sources
 from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.errors import PlanError, UsageError
 from hal.plan.layout import Layout
 from hal.plan.lower import Program, lower
-from hal.plan.model import Plan
+from hal.plan.model import Channel, ChannelKind, Plan
 from hal_collectives.algorithms import get
 
 from ..collectives import plans
@@ -97,6 +98,43 @@ def test_packets_have_scratch_of_their_own() -> None:
     ]
 
 
+def test_what_uses_multicast_memory() -> None:
+    """Moves whose operands are the same scratch of all members; the words of the move follow, as they were."""
+    made = program(plans.switched(3), rank=1, count=99)
+
+    def moves(packed: list[int]) -> list[list[int]]:
+        found, at = [], packed[8]
+        while at < len(packed):
+            found += [packed[at : at + 2 + packed[at + 1]]] if packed[at] in (1, 11) else []
+            at += 2 + packed[at + 1]
+        return found
+
+    plain = moves(pack(made, 3, SCRATCH).words.tolist())
+    packed = moves(pack(made, 3, SCRATCH, multicast=True).words.tolist())
+    switched = [(move[0], move[3:5]) for move in packed if move[0] == 11]
+    assert switched == [(11, [1, -1]), (11, [0, 0])]
+    assert [[1, move[1] - 2, move[2], *move[5:]] if move[0] == 11 else move for move in packed] == plain
+    assert moves(pack(made, 3, SCRATCH, multicast=True, proxy=True).words.tolist()) == packed
+    for member in (1, 2):  # words that are not those of the plan are taken as they are
+        words = list(made.blocks[0])
+        at = next(at for at in range(len(words)) if words[at : at + 2] == [1, 22])
+        words[at + 8 + 4 * member] = 0
+        changed = moves(pack(with_words(made, words), 3, SCRATCH, multicast=True).words.tolist())
+        assert [move[0] for move in changed] == [1] * 4 + [11] + [1] * 3
+
+
+def test_no_multicast_memory_for_some_members() -> None:
+    """Nor for buffers of callers, nor for packets."""
+    p = plans.switched(4)
+    channels = (Channel(ChannelKind.SWITCH, (0, 1, 2)), *p.ranks[0].channels[1:])
+    few = dataclasses.replace(p, ranks=(dataclasses.replace(p.ranks[0], channels=channels), *p.ranks[1:]))
+    one = load_reduce(4, 0, ReduceOp.SUM)
+    for plan in (few, one):
+        made = program(plan)
+        plain, packed = (pack(made, 4, SCRATCH, multicast=way).words.tolist() for way in (False, True))
+        assert plain == packed
+
+
 def test_too_much_for_the_executor() -> None:
     made = program(get("all_reduce", "one_phase").build(3))
     with pytest.raises(PlanError, match="65 ranks, the executor kernel at most 64"):
@@ -122,6 +160,7 @@ def test_kernel_sources() -> None:
     source = kernel_source(DType.FLOAT16, [ReduceOp.MAX, ReduceOp.SUM])
     assert f"HAL_KERNEL void {ENTRY}(" in source
     assert "execute<8, 9>" in source
+    assert "execute<8, 9, true>" in kernel_source(DType.FLOAT16, [ReduceOp.MAX, ReduceOp.SUM], multicast=True)
     with pytest.raises(UsageError, match="defined on integers"):
         kernel_source(DType.FLOAT16, [ReduceOp.BXOR])
     with pytest.raises(UsageError, match="at least one operation"):

@@ -83,7 +83,7 @@ struct Part {
 };
 
 struct Job {
-  u64 size, lanes, launches, seed, dtype, timeout_ns, first_launch, proxy, scratch_bytes;
+  u64 size, lanes, launches, seed, dtype, timeout_ns, first_launch, proxy, multicast, scratch_bytes;
   u64 disagree;  // launches at first in which ranks call what they do not agree on
   u64 absent;   // the rank that does not enter the last launch
   u64 aborted;  // the rank whose host aborts a moment after the last launch began; both may be no rank at all
@@ -91,7 +91,8 @@ struct Job {
 
   explicit Job(Input& in)
       : size(in.next()), lanes(in.next()), launches(in.next()), seed(in.next()), dtype(in.next()),
-        timeout_ns(in.next()), first_launch(in.next()), proxy(in.next()), scratch_bytes(in.next()),
+        timeout_ns(in.next()), first_launch(in.next()), proxy(in.next()), multicast(in.next()),
+        scratch_bytes(in.next()),
         disagree(in.next()), absent(in.next()), aborted(in.next()) {
     for (u64 r = 0; r < size; r++) parts.emplace_back(in);
   }
@@ -141,7 +142,8 @@ void run(const Job& job, Output& out) {
     arenas.push_back(part.registered ? part.room : 0);
     others.push_back(part.registered ? 0 : part.room);
   }
-  Ranks ranks(arenas, others, job.scratch_bytes, job.first_launch, job.proxy != 0);
+  Ranks ranks(arenas, others, job.scratch_bytes, job.first_launch, job.proxy != 0, job.multicast != 0);
+  u64 before = cpu_multicast_accesses;
   std::vector<Left> left(job.size);
   std::vector<std::thread> threads;
   for (u64 r = 0; r < job.size; r++) threads.emplace_back([&, r] { run_rank(job, ranks, r, left[r]); });
@@ -154,6 +156,7 @@ void run(const Job& job, Output& out) {
     out.word(control_bytes(static_cast<u32>(job.size)));
     out.bytes(ranks.rank[r]->control.get(), control_bytes(static_cast<u32>(job.size)));
     out.word(ranks.carried_out());
+    out.word(cpu_multicast_accesses - before);
     out.bytes(reinterpret_cast<const u8*>(&ranks.rank[r]->group), sizeof(Group));
   }
 }

@@ -1,6 +1,7 @@
 // The memory of all ranks of a group in one process, and the proxy that serves their posts.
 #pragma once
 #include <sched.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include <atomic>
@@ -45,7 +46,8 @@ class Ranks {
  public:
   static constexpr u64 kRing = 3;  // few, so that it is full at times
 
-  Ranks(const std::vector<u64>& arenas, const std::vector<u64>& others, u64 scratch_bytes, u64 first_launch, bool proxy) {
+  Ranks(const std::vector<u64>& arenas, const std::vector<u64>& others, u64 scratch_bytes, u64 first_launch, bool proxy,
+        bool multicast = false) {
     u32 size = static_cast<u32>(arenas.size());
     for (u32 r = 0; r < size; r++) {
       rank.push_back(std::make_unique<Rank>());
@@ -58,10 +60,18 @@ class Ranks {
       own.ring.resize(kRing);
       own.queue = {own.ring.data(), kRing, &own.head, &own.done};
     }
+    if (multicast) {
+      // an address range alone: whoever touches it has taken it for memory
+      window_bytes_ = 4 * scratch_bytes;
+      window_ = mmap(nullptr, window_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      cpu_multicast = {static_cast<u8*>(window_), {}};
+      for (auto& each : rank) cpu_multicast.members.push_back(each->scratch.get());
+    }
     for (u32 r = 0; r < size; r++) {
       Group& group = rank[r]->group;
-      group = {r, size, scratch_bytes, arenas[r], rank[r]->host.get(), rank[r]->local.get(), nullptr, 0, {}};
+      group = {r, size, scratch_bytes, arenas[r], rank[r]->host.get(), rank[r]->local.get(), nullptr, nullptr, {}};
       if (proxy) group.queue = &rank[r]->queue;
+      group.multicast = static_cast<u8*>(window_);
       for (u32 m = 0; m < size; m++) {
         group.member[m] = {rank[m]->control.get(), rank[m]->scratch.get(), rank[m]->arena.get()};
       }
@@ -74,6 +84,7 @@ class Ranks {
     for (auto& each : rank) {
       if (each->proxy.joinable()) each->proxy.join();
     }
+    if (window_ != nullptr) munmap(window_, window_bytes_);
   }
   u64 carried_out() const { return carried_out_.load(); }
 
@@ -105,6 +116,8 @@ class Ranks {
 
   std::atomic<bool> stopping_{false};
   std::atomic<u64> carried_out_{0};
+  void* window_ = nullptr;
+  u64 window_bytes_ = 0;
 };
 
 }  // namespace hal::device

@@ -84,11 +84,15 @@ def pack_group(
     host: int,
     local: int,
     queue: int = 0,
+    multicast: int = 0,
 ) -> bytes:
-    """The group part. `scratch_bytes` are those of one launch; `queue` is that of a proxy, or 0."""
+    """The group part. `scratch_bytes` are those of one launch; `queue` is that of a proxy, or 0.
+
+    `multicast` is the address of multicast memory that stands for the scratch of all members, or 0; a multiple of 16.
+    """
     if not 1 <= len(members) <= MOST_MEMBERS:
         raise UsageError(f"a group of executor kernels has 1 to {MOST_MEMBERS} ranks, not {len(members)}")
-    head = struct.pack("=8Q", rank, len(members), scratch_bytes, arena_bytes, host, local, queue, 0)
+    head = struct.pack("=8Q", rank, len(members), scratch_bytes, arena_bytes, host, local, queue, multicast)
     ends = b"".join(struct.pack("=3Q", m.control, m.scratch, m.arena) for m in members)
     return head + ends.ljust(MOST_MEMBERS * 24, b"\0")
 

@@ -4,18 +4,19 @@ A head of `HEAD` words (version, blocks, channel slots, barriers, semaphores, fl
 of the semaphores, for each block where its words begin and where the last ends, and then the words of all blocks as
 `hal.plan.lower` made them, but that packets have scratch of their own, behind both halves of the other: what a launch
 leaves there in plain data could pass for the flag of a later one. Where a proxy serves port channels, what goes through
-one is an instruction of its own:
+one is an instruction of its own; and so are moves that use multicast memory, where the group has that:
 
 | opcode | words |
 |---|---|
 | POST (9) | peer, channel slot, plan channel index, signal (0/1), then those of a MOVE of one operand to one other |
 | FLUSH (10) | peer, plan channel index |
+| SWITCHED (11) | are sources the same scratch of all (0/1), first of targets that are (or -1), then a MOVE's |
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,14 +25,14 @@ from numpy.typing import NDArray
 from hal.device.words import MOST_MEMBERS, MOST_SEMAPHORES, MOST_SLOTS, Reader, Step
 from hal.interface.dtypes import ReduceOp
 from hal.interface.errors import PlanError
-from hal.plan.lower import Opcode, Program
-from hal.plan.model import ChannelKind, Flush, Instruction, Post
+from hal.plan.lower import BUFFER_CODE, Opcode, Program
+from hal.plan.model import BufferKind, ChannelKind, Flush, Instruction, Move, Post, Span
 from hal.plan.text import numbered
 
 VERSION = 1
 HEAD = 8
 MAPS_INPUT, MAPS_OUTPUT, COUNTS_IN_BLOCKS = 1, 2, 4
-POST, FLUSH = 9, 10
+POST, FLUSH, SWITCHED = 9, 10, 11
 COUNTS = 512
 """Counters of signals that a block has room for (`BlockMemory::kCounts`)."""
 
@@ -51,13 +52,15 @@ class Packed:
     scratch_bytes: int
 
 
-def pack(program: Program, members: int, scratch_bytes: int, *, proxy: bool = False) -> Packed:
+def pack(program: Program, members: int, scratch_bytes: int, *, proxy: bool = False, multicast: bool = False) -> Packed:
     """Check a program for a group of `members` with `scratch_bytes` of scratch a launch, and pack it.
 
     A member's scratch then is four times as long: two halves, which launches use in turn, and two for packets.
 
     With `proxy` posts go to the queue of a host proxy; else the block that posts copies by itself, as the words have
     it. `PlanError` where the words are no program for this group, or where `proxy` cannot serve it: then pack without.
+    With `multicast` switch channels of all members use the group's multicast memory for operands in scratch; other
+    operands, and all without it, reach one member after the other, as the words have it.
     """
     for what, value, most in (
         ("ranks", members, MOST_MEMBERS),
@@ -82,7 +85,11 @@ def pack(program: Program, members: int, scratch_bytes: int, *, proxy: bool = Fa
             f"plan {program.plan.name!r} signals or waits on one channel in several blocks, or has more than {COUNTS} "
             "channel ends: a proxy cannot serve its port channels"
         )
-    words = [_ProxyWords(program, b).of(steps) if proxy else _words(steps) for b, steps in enumerate(blocks)]
+    writer = _ProxyWords if proxy else _SwitchWords if multicast else None
+    words = [
+        _words(steps) if writer is None else writer(program, b, members if multicast else 0).of(steps)
+        for b, steps in enumerate(blocks)
+    ]
     flags = MAPS_INPUT * program.maps_input | MAPS_OUTPUT * program.maps_output | COUNTS_IN_BLOCKS * counts
     head = [VERSION, len(blocks), program.channel_slots, reader.barriers, len(program.semaphores), flags, 0, 0]
     begin = HEAD + len(program.semaphores) + len(blocks) + 1
@@ -152,15 +159,17 @@ def _instruction(opcode: int, position: int, *words: int) -> list[int]:
     return [int(opcode), 1 + len(words), position, *words]
 
 
-class _ProxyWords:
-    """The words of a block in which what uses port channels is left to a proxy.
+class _SwitchWords:
+    """The words of a block in which switch channels of all `members` use multicast memory (0: none do).
 
-    Lowering makes a post a move and a signal. What the plan had at an instruction's position tells them apart.
+    Lowering makes an operand of a switch one for each member, and a post a move and a signal. What the plan had at an
+    instruction's position tells what they were.
     """
 
-    def __init__(self, program: Program, block: int) -> None:
+    def __init__(self, program: Program, block: int, members: int) -> None:
         own = program.plan.ranks[program.rank]
         self._rank = program.rank
+        self._members = members
         self._plan: list[Instruction] = [instruction for _, instruction in numbered(own.blocks[block])]
         self._channels = own.channels
 
@@ -171,17 +180,51 @@ class _ProxyWords:
         return words
 
     def _step(self, step: Step) -> list[int]:
-        written = self._plan[step.position]
         if step.opcode is Opcode.LOOP:
             body = self.of(step.body)
             return [*_instruction(step.opcode, step.position, *step.words[:3], len(body)), *body]
+        if step.opcode is Opcode.MOVE and (switched := self._switched(step)) is not None:
+            return _instruction(SWITCHED, step.position, *switched, *step.words)
+        return _instruction(step.opcode, step.position, *step.words)
+
+    def _switched(self, step: Step) -> tuple[int, int] | None:
+        """Of a move whether its sources, and where its targets, are the scratch of all members; None of any other."""
+        written = self._plan[step.position] if step.position < len(self._plan) else None
+        if not self._members or not isinstance(written, Move):
+            return None
+        operands = [step.words[at : at + 4] for at in range(5, len(step.words), 4)]
+        if any(operand[3] for operand in operands):
+            return None
+        sources = step.words[3]
+        loads = len(written.src) == 1 and self._of_all(written.src, operands[:sources]) == [0]
+        stores = self._of_all(written.dst, operands[sources:])
+        return (int(loads), stores[0] if stores else -1) if loads or stores else None
+
+    def _of_all(self, spans: Sequence[Span], operands: Sequence[tuple[int, ...]]) -> list[int]:
+        """Where those operands begin that are the same scratch of all members, and were one span of a switch."""
+        everyone, scratch = tuple(range(self._members)), BUFFER_CODE[BufferKind.SCRATCH]
+        found, at = [], 0
+        for span in spans:
+            peers = () if span.switch is None else self._channels[span.switch].peers
+            own = operands[at : at + max(1, len(peers))]
+            if own and peers == everyone and list(own) == [(m, scratch, own[0][2], 0) for m in everyone]:
+                found.append(at)
+            at += len(own)
+        return found if at == len(operands) else []
+
+
+class _ProxyWords(_SwitchWords):
+    """The words of a block in which what uses port channels is left to a proxy."""
+
+    def _step(self, step: Step) -> list[int]:
+        written = self._plan[step.position]
         if isinstance(written, Post):
             return self._post(step, written)
         if isinstance(written, Flush):
             return self._flush(step.position, written.channel)
         if step.opcode is Opcode.SIGNAL:
             return self._signal(step)
-        return _instruction(step.opcode, step.position, *step.words)
+        return super()._step(step)
 
     def _post(self, step: Step, post: Post) -> list[int]:
         peer = self._channels[post.channel].peer

@@ -42,7 +42,7 @@ def sources() -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.h"))}
 
 
-def kernel_source(dtype: DType, ops: Iterable[ReduceOp], name: str = ENTRY) -> str:
+def kernel_source(dtype: DType, ops: Iterable[ReduceOp], name: str = ENTRY, *, multicast: bool = False) -> str:
     """The source of the executor kernel for `dtype` and moves that reduce by one of `ops`.
 
     A compiler that takes C++17 makes it a kernel `name`, given the headers and a vendor's `intrinsics.h`. It is
@@ -50,6 +50,7 @@ def kernel_source(dtype: DType, ops: Iterable[ReduceOp], name: str = ENTRY) -> s
     each other, so that all must be resident at once. Arguments, 64 bits each: the addresses of the group
     (`hal.device.group`), of the packed program, and of the one for mapped buffers or 0; three words of the call's key;
     address and bytes of the input, then of the output; nanoseconds to the deadline; the blocks of the grid.
+    With `multicast` it runs programs that use multicast memory too (`pack`), for intrinsics that have it.
     `UsageError` for an operation that the type does not have.
     """
     wanted = sorted(set(ops))
@@ -69,7 +70,7 @@ HAL_KERNEL void {name}({parameters}) {{
   const Arguments arguments{{reinterpret_cast<const Group*>(group), {{reinterpret_cast<const i64*>(code)}},
                             {{reinterpret_cast<const i64*>(mapped)}}, {{what, count, plan}},
                             input, input_bytes, output, output_bytes, timeout_ns, blocks}};
-  execute<{int(dtype)}, {bits}>(arguments);
+  execute<{int(dtype)}, {bits}{", true" * multicast}>(arguments);
 }}
 
 }}  // namespace hal::device

@@ -140,6 +140,8 @@ HAL_DEVICE void multicast_store(void* at, Pack<4> value) {
                "f"(__uint_as_float(value.word[2])), "f"(__uint_as_float(value.word[3]))
                : "memory");
 }
+// A multicast address and a member's own are aliases of one memory, which the memory model orders by this fence alone.
+HAL_DEVICE void multicast_fence() { asm volatile("fence.proxy.alias;" ::: "memory"); }
 #endif
 
 }  // namespace hal::device

@@ -3,7 +3,7 @@
 // also tell each other that one of them has given up.
 #pragma once
 #include <hal/device/ending.h>
-#include <hal/device/moving.h>
+#include <hal/device/move_switched.h>
 
 namespace hal::device {
 
@@ -18,8 +18,8 @@ struct Arguments {
   u64 blocks;  // of the grid: those of the longer program
 };
 
-// One lane of a launch.
-template <int dtype, u32 ops>
+// One lane of a launch. Without `kMulticast` it runs no program that uses multicast memory.
+template <int dtype, u32 ops, bool kMulticast>
 class Executor {
  public:
   HAL_DEVICE explicit Executor(const Arguments& arguments)
@@ -149,6 +149,16 @@ class Executor {
   }
 
   HAL_DEVICE bool instruction(Opcode opcode, const i64* words, const i64* loop, i64 piece) {
+#ifdef HAL_HAS_MULTICAST
+    if constexpr (kMulticast) {
+      if (opcode == Opcode::kSwitched) {
+        switched(words, loop, piece);
+        return true;
+      }
+    }
+#else
+    static_assert(!kMulticast, "these intrinsics have no multicast memory");
+#endif
     switch (opcode) {
       case Opcode::kMove: move(words, loop, piece); return true;
       case Opcode::kSignal: return together() && signal(words);
@@ -194,6 +204,17 @@ class Executor {
     if (watch_.stop != Stop::kNone || !window_of(move.bytes(), loop, piece, window)) return;
     run_move<dtype, ops>(move, memory_, window, launch_.flag, watch_, stand_);
   }
+
+#ifdef HAL_HAS_MULTICAST
+  HAL_DEVICE_CALL void switched(const i64* words, const i64* loop, i64 piece) {
+    const Group& group = *launch_.group;
+    SwitchedMove move{words, group.multicast + static_cast<u64>(launch_.parity) * group.scratch_bytes,
+                      static_cast<int>(launch_.size)};
+    Window window;
+    if (watch_.stop != Stop::kNone || !window_of(move.move().bytes(), loop, piece, window)) return;
+    run_switched<dtype, ops>(move, memory_, window, launch_.flag, watch_, stand_);
+  }
+#endif
 
   // A lane for each channel. The counter is in the receiver's memory.
   HAL_DEVICE_CALL bool signal(const i64* words) {
@@ -298,9 +319,9 @@ class Executor {
 };
 
 // The body of an executor kernel for one type and a set of operations, a bit for each code.
-template <int dtype, u32 ops>
+template <int dtype, u32 ops, bool kMulticast = false>
 HAL_DEVICE void execute(const Arguments& arguments) {
-  Executor<dtype, ops>(arguments).run();
+  Executor<dtype, ops, kMulticast>(arguments).run();
 }
 
 }  // namespace hal::device

@@ -97,7 +97,7 @@ struct Group {
   Host* host;
   Local* local;
   const Queue* queue;  // null where no proxy serves posts
-  u64 reserved;
+  u8* multicast;       // null, or multicast memory: the scratch of all members at one address
   Member member[kMaxMembers];
 
   HAL_DEVICE Control control(u32 of) const { return {member[of].control, static_cast<u32>(size)}; }

@@ -67,5 +67,6 @@ HAL_DEVICE void pause();
 // template <int dtype, int op> constexpr bool kMulticastReduces = false;  // true for what the next one serves
 // template <int dtype, int op> HAL_DEVICE Pack<4> multicast_load(const void* at);
 // HAL_DEVICE void multicast_store(void* at, Pack<4> value);
+// HAL_DEVICE void multicast_fence();  // orders this lane's accesses there with accesses at members' own addresses
 
 }  // namespace hal::device

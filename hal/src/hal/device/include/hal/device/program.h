@@ -8,6 +8,7 @@ namespace hal::device {
 enum class Opcode : i32 {
   kMove = 1, kSignal, kWait, kBarrier, kAcquire, kRelease, kSync, kLoop,
   kPost, kFlush,  // where a proxy serves port channels
+  kSwitched,      // a move that uses multicast memory
 };
 
 struct Code {

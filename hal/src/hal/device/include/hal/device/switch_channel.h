@@ -9,7 +9,8 @@ namespace hal::device {
 #ifdef HAL_HAS_MULTICAST
 
 // Made by the host and read by kernels. Offsets are multiples of 16 bytes. Each lane for itself; the ranks are ordered
-// by semaphores, before and after.
+// by semaphores, before and after. `fence` stands between what a lane does here and what is done at members' own
+// addresses: behind the wait before, ahead of the signal after.
 struct SwitchChannel {
   u8* multicast;  // the group's memory at its one address
 
@@ -25,11 +26,14 @@ struct SwitchChannel {
   }
   // 16 bytes, to all members.
   HAL_DEVICE void store(u64 offset, Pack<4> data) const { multicast_store(multicast + offset, data); }
+  HAL_DEVICE void fence() const { multicast_fence(); }
 
-  // `bytes`, a multiple of 16, reduced over all members and stored to all of them, by the lanes of a block.
+  // `bytes`, a multiple of 16, reduced over all members and stored to all of them, by the lanes of a block. It fences.
   template <int dtype, int op>
   HAL_DEVICE void all_reduce(u64 offset, u64 bytes) const {
+    fence();
     for (u64 at = u64{lane()} * 16; at < bytes; at += u64{lanes()} * 16) store(offset + at, load<dtype, op>(offset + at));
+    fence();
   }
 };
 
