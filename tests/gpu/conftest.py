@@ -22,8 +22,8 @@ Run = Callable[..., str]
 
 def driver_library(cache: Path) -> Path:
     """The folder of the double's libcuda.so.1, compiled once for the same source."""
-    source = CUDA / "libcuda.cpp"
-    folder = cache / hashlib.sha256(source.read_bytes()).hexdigest()[:12]
+    sources = sorted(CUDA.glob("*.cpp"))
+    folder = cache / hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
     made = folder / "libcuda.so.1"
     if not made.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def driver_library(cache: Path) -> Path:
         assert compiler is not None, "there is no C++ compiler"
         part = folder / f"{os.getpid()}.so"
         command = [compiler, "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread"]
-        subprocess.run([*command, str(source), "-o", str(part)], check=True, timeout=120)
+        subprocess.run([*command, *map(str, sources), "-o", str(part)], check=True, timeout=120)
         part.replace(made)
     return folder
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hal.config.schema import keys_of
 from hal.gpu.segment import Handle
 from hal.interface.errors import BackendUnavailable, UsageError
 from hal.runtime import processes
@@ -30,6 +31,14 @@ def probed(**environment: str) -> str:
         check=True,
     )
     return done.stdout
+
+
+def test_the_table_of_settings():
+    page = Path(__file__).parents[3] / "docs" / "configuration.md"
+    assert [line for line in page.read_text().splitlines() if line.startswith("| `cuda.")] == [
+        f"| `{key.dotted}` | {key.about.default} | `{key.environment}` | {key.about.kind.allowed} | {key.about.doc} |"
+        for key in keys_of("cuda", CudaSettings)
+    ]
 
 
 def test_importing_the_plugin_imports_no_driver():

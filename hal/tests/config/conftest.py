@@ -11,6 +11,7 @@ class HostSettings:
     segment_size: int = setting("64G", kinds.size(), "Largest shared segment.")
     scratch_size: int = setting("4M", kinds.size(at_least=65536), "Scratch of one rank.")
     spin: int = setting(20, kinds.integer(), "Pauses before yielding.")
+    eager: bool = setting("false", kinds.truth(), "Whether to begin at once.")
 
 
 @pytest.fixture

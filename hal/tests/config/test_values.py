@@ -56,6 +56,17 @@ def test_not_integers(refused, written):
     assert "allowed is an integer of at least 0" in refused(f"host: {{spin: {written}}}")
 
 
+@pytest.mark.parametrize(("written", "value"), [("true", True), ("false", False), ("'true'", True), ("'false'", False)])
+def test_truth_values(load, written, value):
+    assert load(f"host: {{eager: {written}}}").section("host").eager is value
+    assert load(env={"HAL_HOST_EAGER": str(value).lower()}).section("host").eager is value
+
+
+@pytest.mark.parametrize("written", ["1", "0", "'yes'", "''", "[true]", "null"])
+def test_not_truth_values(refused, written):
+    assert "is not a truth value: allowed is true or false" in refused(f"host: {{eager: {written}}}")
+
+
 @pytest.mark.parametrize("written", ["3", "on", "Host!", "''", "[host]", "null", "-host"])
 def test_not_backend_names(refused, written):
     assert "is not a backend's name" in refused(f"backend: {written}")

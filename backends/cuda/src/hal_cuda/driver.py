@@ -10,6 +10,7 @@ from hal.gpu.driver import CompileError, CopyCalls, Driver, GpuProperties, Kind,
 from hal.interface.errors import BackendUnavailable
 from hal_cuda import binding
 from hal_cuda.binding import Binding
+from hal_cuda.multicast import CudaMulticast, DriverError, multicast_calls
 
 _MOST_BLOCKS = 2**31 - 1
 _KINDS = {binding.HOST: Kind.HOST, binding.DEVICE: Kind.DEVICE, binding.MANAGED: Kind.MANAGED}
@@ -32,7 +33,7 @@ class CudaDriver(Driver):
 
     def __init__(self, bound: Binding) -> None:
         self._runtime, self._driver, self._nvrtc = bound.runtime, bound.driver, bound.nvrtc
-        self._errors = (bound.runtime.CUDARuntimeError, bound.driver.CUDADriverError)
+        self._errors = (bound.runtime.CUDARuntimeError, bound.driver.CUDADriverError, DriverError)
         self._contexts: dict[int, int] = {}
 
     @property
@@ -86,6 +87,10 @@ class CudaDriver(Driver):
     def make_current(self, index: int) -> None:
         """See `Driver.make_current`."""
         self._runtime.setDevice(index)
+
+    def multicast(self) -> CudaMulticast | None:
+        """See `Driver.multicast`."""
+        return multicast_calls(self.current())
 
     def context(self) -> int:
         """See `Driver.context`."""

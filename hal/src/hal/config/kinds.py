@@ -138,6 +138,19 @@ def integer(at_least: int = 0) -> Kind[int]:
     return Kind("a number allowed here", f"an integer of at least {at_least}", read)
 
 
+def truth() -> Kind[bool]:
+    """True or false, also as text."""
+
+    def read(raw: object) -> bool:
+        if raw in ("true", "false"):
+            return raw == "true"
+        if not isinstance(raw, bool):
+            raise ValueError
+        return raw
+
+    return Kind("a truth value", "true or false", read, shown)
+
+
 def name() -> Kind[str]:
     """A name as algorithms have it: a-z, 0-9 and _."""
     return _pattern(_NAME, "a name", "a name of a-z, 0-9 and _")

@@ -7,6 +7,7 @@ the `intrinsics.h` of its device code, and a plug-in that opens a `hal.gpu.devic
 |---|---|
 | `driver` | the calls that a maker's driver has to offer |
 | `device`, `segment`, `streams` | `hal.interface.device` on these calls |
+| `multicast`, `descriptors` | scratch that is multicast memory, and how its handles go between processes |
 | `apart` | a run-time compiler in a process of its own |
 | `program` | device code to kernels: compiled at run time, kept on disk |
 | `executor`, `group`, `lane`, `report` | `hal.interface.executor`: one launch a collective, and the host around it |

@@ -35,6 +35,7 @@ class GpuDevice(Device):
                     f"{driver.section}.threads is {settings.threads}: a thread block has at most {found.most_threads} "
                     "threads"
                 )
+            self.multicast = driver.multicast()
             self.segment = segment.own(driver, index, found.uuid, settings.segment_size)
             self._copies = self.segment.take_stream()
         self._properties = DeviceProperties(
@@ -75,7 +76,8 @@ class GpuDevice(Device):
     @property
     def capabilities(self) -> frozenset[Capability]:
         """See `Device.capabilities`."""
-        return frozenset(self.driver.capabilities)
+        found = self.driver.capabilities
+        return frozenset(found if self.multicast is None else (*found, Capability.MULTICAST))
 
     @property
     def dlpack_device(self) -> tuple[int, int]:

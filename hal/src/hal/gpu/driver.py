@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from hal.gpu.multicast import MulticastCalls
 from hal.interface.capability import Capability
 from hal.interface.errors import BackendUnavailable
 
@@ -185,6 +186,10 @@ class Driver(abc.ABC):
     @abc.abstractmethod
     def make_current(self, index: int) -> None:
         """Make a device current in this thread."""
+
+    def multicast(self) -> MulticastCalls | None:
+        """The calls for multicast memory of the current device; None where it has none (capability MULTICAST)."""
+        return None
 
     def context(self) -> int:
         """What `CopyCalls.enter` takes for the current device: its number, unless a driver says otherwise."""

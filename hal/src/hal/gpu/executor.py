@@ -18,7 +18,7 @@ from hal.gpu.program import shared_kernel
 from hal.interface.dtypes import ReduceOp
 from hal.interface.errors import PlanError, UsageError
 from hal.interface.executor import Call, Executable, Executor, Membership, check_pair
-from hal.plan.lower import Program, walk
+from hal.plan.lower import Program, uses_switches, walk
 from hal.plan.model import Move, Plan
 from hal.runtime.stall import Failure
 
@@ -41,7 +41,8 @@ class GpuExecutable(Executable):
         self._needs = (max(p.input_bytes for p in packed), max(p.output_bytes for p in packed))
         self._blocks = max(1, *(p.blocks for p in packed))
         ops = frozenset(op for program in programs for op in _ops(program.plan, program.op)) | {ReduceOp.SUM}
-        source = kernel_source(programs[0].dtype, ops)
+        switches = lane.multicast is not None and any(uses_switches(program.plan) for program in programs)
+        source = kernel_source(programs[0].dtype, ops, multicast=switches)
         with device.current():
             kernel = shared_kernel(device.driver, device.index, device.found.architecture, source, ENTRY)
             with device.driver.doing("asking how many blocks fit"):
@@ -247,11 +248,11 @@ def connect(device: GpuDevice, membership: Membership) -> GpuExecutor:
 
 def _packed(lane: Lane, program: Program) -> Packed:
     """Posts go to the lane's copy engine, where it has one and the plan lets a proxy serve it."""
-    scratch = lane.layout.scratch_bytes
+    scratch, multicast = lane.layout.scratch_bytes, lane.multicast is not None
     if lane.engine is not None:
         with contextlib.suppress(PlanError):
-            return pack(program, lane.size, scratch, proxy=True)
-    return pack(program, lane.size, scratch)
+            return pack(program, lane.size, scratch, proxy=True, multicast=multicast)
+    return pack(program, lane.size, scratch, multicast=multicast)
 
 
 def _ops(plan: Plan, op: ReduceOp) -> set[ReduceOp]:

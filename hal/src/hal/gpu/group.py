@@ -9,6 +9,7 @@ from hal.gpu import segment
 from hal.gpu.device import GpuDevice
 from hal.gpu.engine import prepare
 from hal.gpu.lane import Lane, Layout, Peer, note_lane
+from hal.gpu.multicast import MulticastMemory
 from hal.gpu.segment import Handle
 from hal.interface.errors import UsageError
 from hal.interface.executor import Membership
@@ -26,7 +27,9 @@ class Group:
         sweep()
         self.device, self.rank, self.size = device, membership.rank, membership.size
         self.ranks = membership.world_ranks
-        self.main = Layout(self.size, device.settings.scratch_size // 2 // 256 * 256)
+        self._wants = device.settings.multicast and self.size > 1  # one rank has nothing to switch
+        self.main = Layout(self.size, device.settings.scratch_size // 2 // 256 * 256, apart=self._wants)
+        self.multicast: MulticastMemory | None = None
         self.pairs = Layout(2, PAIR_SCRATCH)
         self._engine = device.settings.copies == "engine"
         if self._engine:
@@ -39,11 +42,17 @@ class Group:
             device.clear(self.block, nbytes)
             with device.current():
                 own = device.segment.handle(self.block, nbytes).pack()
-                self.handles = [Handle.unpack(h, device.driver.section) for h in membership.exchange(own)]
+                said = membership.exchange(own + bytes([self._wants]))
+                self.handles = [Handle.unpack(each[:-1], device.driver.section) for each in said]
+                if len({each[-1] for each in said}) > 1:
+                    raise UsageError(f"ranks differ in {device.driver.section}.multicast")
                 if len({h.nbytes for h in self.handles}) > 1:
                     raise UsageError(f"ranks differ in {device.driver.section}.scratch_size")
                 for handle in self.handles:
                     self.bases.append(segment.map_foreign(device.driver, handle, device.index))
+            if self._wants:
+                devices = [handle.uuid for handle in self.handles]
+                self.multicast = MulticastMemory(device, membership, 4 * self.main.scratch_bytes, devices)
             membership.exchange(b"")  # nobody goes on, and perhaps ends, before all have mapped its memory
         except BaseException:
             self.free()
@@ -51,7 +60,8 @@ class Group:
 
     def lane(self) -> Lane:
         """The lane of all members."""
-        lane = Lane(self.device, self.rank, [self._peer(m, 0) for m in range(self.size)], self.ranks, self.main)
+        peers = [self._peer(m, 0) for m in range(self.size)]
+        lane = Lane(self.device, self.rank, peers, self.ranks, self.main, multicast=self.multicast)
         if self._engine:
             try:
                 lane.serve()
@@ -92,6 +102,8 @@ class Group:
 
     def free(self) -> None:
         """Unmap the others' memory and free the own."""
+        if self.multicast is not None:
+            self.multicast.free()
         with self.device.current():
             while self.bases:
                 self.bases.pop()

@@ -19,6 +19,7 @@ from hal.device.group import MemberMemory
 from hal.device.words import MOST_MEMBERS
 from hal.gpu.device import GpuDevice
 from hal.gpu.engine import CAPACITY, RING_BYTES, CopyEngine
+from hal.gpu.multicast import MulticastMemory
 from hal.interface.errors import BackendUnavailable
 from hal.runtime import processes
 from hal.runtime.stall import Failure
@@ -43,6 +44,8 @@ class Layout:
     members: int
     scratch_bytes: int
     """Of one launch, and as many for packets."""
+    apart: bool = False
+    """Whether scratch lies elsewhere."""
 
     @property
     def notes(self) -> int:
@@ -72,7 +75,7 @@ class Layout:
     @property
     def nbytes(self) -> int:
         """All of it."""
-        return self.scratch + 4 * self.scratch_bytes
+        return self.scratch + (0 if self.apart else 4 * self.scratch_bytes)
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,8 @@ class Lane:
     lock: threading.RLock = field(default_factory=threading.RLock)
     _dead: dict[int, float] = field(default_factory=dict)
     _order: int = 0
+    multicast: MulticastMemory | None = None
+    """Where scratch lies that is multicast memory."""
     engine: CopyEngine | None = None
     """What serves its port channels, once `serve` was called."""
     _ring: int = 0
@@ -132,7 +137,9 @@ class Lane:
         self.host = segment.allocate_host(shared.HOST_BYTES)
         self.words = (ctypes.c_uint64 * 2).from_address(self.host)
         self.words[0] = self.words[1] = 0
-        ends = [MemberMemory(p.place, p.place + self.layout.scratch, p.segment) for p in self.peers]
+        apart = self.multicast
+        scratch = apart.members if apart else [p.place + self.layout.scratch for p in self.peers]
+        ends = [MemberMemory(p.place, at, p.segment) for p, at in zip(self.peers, scratch, strict=True)]
         packed = shared.pack_group(
             self.rank,
             ends,
@@ -141,6 +148,7 @@ class Lane:
             host=self.host,
             local=self.place + self.layout.local,
             queue=self.place + self.layout.queue,
+            multicast=apart.address if apart else 0,
         )
         self.group = self.place + self.layout.group
         device.write(self.group, packed)

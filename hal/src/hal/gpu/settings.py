@@ -25,3 +25,8 @@ class GpuSettings:
         kinds.choice("kernel", "engine"),
         "what copies through port channels: the kernel itself, or the device's copy engines, for a thread of the host",
     )
+    multicast: bool = setting(
+        "false",
+        kinds.truth(),
+        "whether scratch is multicast memory, which switch channels of all ranks use; each rank needs its own device",
+    )

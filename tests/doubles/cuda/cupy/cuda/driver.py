@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import tempfile
 
 from . import runtime
+
+with contextlib.suppress(OSError):
+    ctypes.CDLL("libcuda.so.1", mode=ctypes.RTLD_GLOBAL)  # kernels ask it what multicast memory stands for
 
 _modules: dict[int, ctypes.CDLL] = {}
 _functions: dict[int, tuple] = {}

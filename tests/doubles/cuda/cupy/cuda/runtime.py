@@ -64,7 +64,12 @@ def getDeviceProperties(index):
     if not 0 <= index < DEVICES:
         _fail(101)
     return {"name": b"a double", "major": 8, "minor": 0, "multiProcessorCount": 16, "totalGlobalMem": MEMORY,
-            "uuid": hashlib.sha256(b"double%d" % index).digest()[:16]}  # fmt: skip
+            "uuid": hashlib.sha256(b"double%d" % _physical(index)).digest()[:16]}  # fmt: skip
+
+
+def _physical(index):
+    order = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return int(order.split(",")[index]) if order else index
 
 
 def deviceGetAttribute(attribute, index):
