@@ -27,10 +27,12 @@ DOUBLES = {"cuda": "a double", "rocm": "stand-in"}
 
 
 def jobs() -> list[Job]:
-    """Memory and packets, loops with slots, several blocks, posts, and a plan that maps its peers' buffers."""
+    """Memory, packets, loops with slots, several blocks, posts, switches, and a plan that maps its peers' buffers."""
     written = (plans.packets, plans.pipeline, plans.blocks, plans.ports)
     built = (get("all_reduce", name) for name in ("one_phase", "all_pairs_ll", "ring", "two_phase_mapped"))
     made = [algorithm_job(each, SIZE, 203, DType.INT32, ReduceOp.SUM) for each in built]
+    switched = (plans.switched, plans.switched_ring)  # with multicast memory in the harness, without on the backends
+    made += [job_of(make(SIZE), 256 * SIZE, DType.INT32, multicast=True) for make in switched]
     made += [algorithm_job(get("reduce_scatter", "staged"), SIZE, 203, DType.BFLOAT16, ReduceOp.SUM)]
     return made + [job_of(make(SIZE), 301, DType.BFLOAT16) for make in written]
 

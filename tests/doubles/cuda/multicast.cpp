@@ -22,7 +22,7 @@ namespace {
 using u64 = unsigned long long;
 constexpr int kInvalidValue = 1, kNotReady = 600, kNotSupported = 801;
 constexpr int kMulticastSupported = 132;
-constexpr u64 kUnit = 1 << 21, kMost = 64;
+constexpr u64 kUnit = 1 << 21, kRecommended = 1 << 29, kMost = 64;
 
 // As cuda.h has them.
 struct Location { int type, id; };
@@ -80,8 +80,8 @@ API int cuDeviceGetAttribute(int* value, int attribute, int) {
   *value = has != nullptr && has[0] == '1';
   return attribute == kMulticastSupported ? 0 : kInvalidValue;
 }
-API int cuMulticastGetGranularity(size_t* unit, const ObjectProperties* of, int) {
-  return *unit = kUnit, of->devices < 2 || of->flags != 0 ? kInvalidValue : 0;
+API int cuMulticastGetGranularity(size_t* unit, const ObjectProperties* of, int recommended) {
+  return *unit = recommended ? kRecommended : kUnit, of->devices < 2 || of->flags != 0 ? kInvalidValue : 0;
 }
 API int cuMemGetAllocationGranularity(size_t* unit, const MemoryProperties*, int) { return *unit = kUnit, 0; }
 
@@ -159,7 +159,8 @@ API int cuMulticastUnbind(u64 handle, int, size_t offset, size_t bytes) {
   return kInvalidValue;
 }
 
-API int cuMemAddressReserve(u64* address, size_t bytes, size_t, u64, u64) {
+API int cuMemAddressReserve(u64* address, size_t bytes, size_t unit, u64, u64) {
+  if (bytes % kUnit || unit % kUnit) return kInvalidValue;
   void* found = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   *address = reinterpret_cast<u64>(found);
   return found == MAP_FAILED ? kInvalidValue : 0;

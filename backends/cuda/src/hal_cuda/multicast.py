@@ -35,7 +35,8 @@ _CALLS = {
 }
 
 _MULTICAST_SUPPORTED = 132
-_PINNED, _ON_DEVICE, _POSIX_FILE_DESCRIPTOR, _READ_WRITE, _RECOMMENDED = 1, 1, 1, 3, 1
+_PINNED, _ON_DEVICE, _POSIX_FILE_DESCRIPTOR, _READ_WRITE = 1, 1, 1, 3
+_MINIMUM, _RECOMMENDED = 0, 1
 
 
 class DriverError(RuntimeError):
@@ -100,10 +101,10 @@ class CudaMulticast(MulticastCalls):
         return _ObjectProperties(members, nbytes, _POSIX_FILE_DESCRIPTOR, 0)
 
     def granularity(self, members: int, nbytes: int) -> int:
-        """See `MulticastCalls.granularity`."""
+        """See `MulticastCalls.granularity`. The recommended one of objects, half a GiB on some devices, is too much."""
         whole, memory = _size(), _size()
         properties = self._object_properties(members, nbytes)
-        self._call("cuMulticastGetGranularity", ctypes.byref(whole), ctypes.byref(properties), _RECOMMENDED)
+        self._call("cuMulticastGetGranularity", ctypes.byref(whole), ctypes.byref(properties), _MINIMUM)
         own = ctypes.byref(self._properties)
         self._call("cuMemGetAllocationGranularity", ctypes.byref(memory), own, _RECOMMENDED)
         return max(whole.value, memory.value)
@@ -144,10 +145,10 @@ class CudaMulticast(MulticastCalls):
         self._call("cuMemImportFromShareableHandle", ctypes.byref(handle), descriptor, _POSIX_FILE_DESCRIPTOR)
         return handle.value
 
-    def map(self, handle: int, nbytes: int) -> int:
+    def map(self, handle: int, nbytes: int, unit: int) -> int:
         """See `MulticastCalls.map`."""
         address, access = _u64(), _Access(self._location, _READ_WRITE)
-        self._call("cuMemAddressReserve", ctypes.byref(address), nbytes, 0, 0, 0)
+        self._call("cuMemAddressReserve", ctypes.byref(address), nbytes, unit, 0, 0)
         mapped = False
         try:
             self._call("cuMemMap", address, nbytes, 0, handle, 0)

@@ -59,8 +59,8 @@ class MulticastCalls(abc.ABC):
         """A handle of what another process exported; the descriptor may be closed."""
 
     @abc.abstractmethod
-    def map(self, handle: int, nbytes: int) -> int:
-        """The address at which this device reads and writes what a handle stands for."""
+    def map(self, handle: int, nbytes: int, unit: int) -> int:
+        """The address, a multiple of `unit`, at which this device reads and writes what a handle stands for."""
 
     @abc.abstractmethod
     def unmap(self, address: int, nbytes: int) -> None:
@@ -87,6 +87,7 @@ class MulticastMemory:
         self._inbox: Inbox | None = None
         self._object = 0
         self._bound = False
+        self._unit = 0
         self._exported: list[int] = []
         self._handles = [0] * self._size
         self.nbytes = nbytes
@@ -140,7 +141,7 @@ class MulticastMemory:
         return [answer[1:] for answer in answers]
 
     def _measure(self) -> bytes:
-        unit = self._calls.granularity(self._size, self.nbytes)
+        self._unit = unit = self._calls.granularity(self._size, self.nbytes)
         return (-(-self.nbytes // unit) * unit).to_bytes(8, "little")
 
     def _open(self) -> bytes:
@@ -181,8 +182,8 @@ class MulticastMemory:
     def _map(self) -> bytes:
         calls = self._calls
         for member, handle in enumerate(self._handles):
-            self.members[member] = calls.map(handle, self.nbytes)
-        self.address = calls.map(self._object, self.nbytes)
+            self.members[member] = calls.map(handle, self.nbytes, self._unit)
+        self.address = calls.map(self._object, self.nbytes, self._unit)
         self._device.clear(self.members[self._membership.rank], self.nbytes)
         return b""
 
