@@ -120,11 +120,11 @@ int main() {
       block.resize(read<size_t>());
       for (auto& word : block) word = read<int64_t>();
     }
-    lanes.push_back(std::make_unique<hal::Lane>(m, views[m], 0, scratch, 0xffffffff - 20, hal::LaneOptions{20, 5}));
+    lanes.push_back(std::make_unique<hal::Lane>(m, views[m], 0, scratch, 0xffffffff - 20, hal::LaneOptions{20, 5, hosts == 1}));
     lanes[m]->recorder = recorder;
     std::vector<hal::Program> program;
     program.emplace_back(blocks, std::vector<int32_t>{}, kInt32, slots, false, false, true, hosts > 1 ? scratch : reach, m, size,
-                         scratch);
+                         scratch, hosts == 1);
     hal::CallKey key{0, kInt32, 0, 0, -1, count, 1};
     executables.push_back(std::make_unique<hal::Executable>(*lanes[m], key, program, std::vector<hal::Program>{}));
   }
