@@ -28,6 +28,16 @@ GRACE = 10.0  # seconds; what is on its way out may take a moment on a busy mach
 MARK = "PYTEST_LEAK_MARK"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What may take long comes first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: -_longest(item))
+
+
+def _longest(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) if marker else 0.0
+
+
 def _children() -> set[psutil.Process]:
     tracker = multiprocessing.resource_tracker._resource_tracker._pid
     return {child for child in psutil.Process().children() if child.pid != tracker}

@@ -10,7 +10,7 @@ import pytest
 from .. import debian
 from . import initrd, machine
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(580)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(620)]
 TESTS = Path(__file__).with_name("tests.sh")
 CHOSEN = "do_the_same or door or doctor or rdma"
 
