@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -166,7 +167,9 @@ class Team:
 
     def _last_words(self) -> str:
         lines = [line.strip() for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
-        return " / ".join(lines[-3:])[-400:] if lines else "it said nothing"
+        # what several ranks say is mixed; an error that one of them has named in full says most
+        errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+        return " / ".join(errors[-1:] or lines[-3:])[-400:] if lines else "it said nothing"
 
     def _fail(self, reason: str) -> NoReturn:
         self.failure = reason

@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from typing import Any
 
 import numpy as np
 import pytest
 
-from hal.plan.builder import PlanBuilder
-from hal.plan.model import Plan
-from hal_host import _native
+from hal_collectives.algorithms import get
 
 from .lanes import SECOND, Lanes, address, on_threads
 
 HALF = 1 << 16
 
 
-def publish() -> Plan:
-    """Rank 1 gets what rank 0 has, through the scratch of rank 0."""
-    p = PlanBuilder("send_recv", name="publish", ranks=2)
-    sender, receiver = p.ranks
-    block = sender.block()
-    block.copy(sender.scratch[0], sender.input[0])
-    block.signal([receiver])
-    block = receiver.block()
-    block.wait([sender])
-    block.copy(receiver.output[0], sender.scratch[0])
-    return p.build()
-
-
 def places(lanes: Lanes, calls: list[tuple[int, int]]) -> list[int]:
     """Run calls of (bytes, value) one after the other, and say where in scratch each left its value."""
-    plan = publish()
+    plan = get("send_recv", "publish").build(2)
     found = []
     for nbytes, value in calls:
         source, target = np.full(nbytes, value, np.uint8), np.zeros(nbytes, np.uint8)
         ready = [lanes.load(rank, plan, nbytes // 4) for rank in range(2)]
-        ends: list[tuple[int, int, int, int]] = [(*address(source), 0, 0), (0, 0, *address(target))]
-
-        def run(ready: list[_native.Executable] = ready, ends: Any = ends) -> None:
-            assert on_threads([lambda r=r: ready[r].run(*ends[r], 30 * SECOND) for r in range(2)]) == [0, 0]
-
-        run()
+        ends = [(*address(source), 0, 0), (0, 0, *address(target))]
+        assert on_threads([functools.partial(ready[r].run, *ends[r], 30 * SECOND) for r in range(2)]) == [0, 0]
         assert (target == value).all()
         places = np.flatnonzero(lanes.scratch(0)[: 2 * HALF] == value)
         assert len(places) == nbytes
