@@ -49,6 +49,7 @@ def test_launches_of_a_crowd_stay() -> None:
     assert sorted(set(places(Lanes(2, scratch=HALF, roams=False), [(8192, 1 + i) for i in range(6)]))) == [0, HALF]
 
 
-def test_launches_of_any_lengths_do_not_disturb_each_other() -> None:
+def test_launches_of_any_lengths_take_turns_between_the_halves() -> None:
     sizes = np.random.default_rng(1).choice([84, 4096, 4100, 20000, HALF], 60).tolist()
-    places(Lanes(2, scratch=HALF), [(int(nbytes), 1 + i) for i, nbytes in enumerate(sizes)])
+    found = places(Lanes(2, scratch=HALF), [(int(nbytes), 1 + i) for i, nbytes in enumerate(sizes)])
+    assert all((a < HALF) != (b < HALF) for a, b in itertools.pairwise(found))

@@ -10,6 +10,7 @@ from hal.plan.collective import Collective
 from hal.plan.layout import Layout
 from hal.plan.lower import lower, mapped_buffers, walk
 from hal.plan.model import Plan, Signal
+from hal.plan.stretch import stretch
 from hal.plan.validate import validate
 from hal_collectives.algorithms import Algorithm, algorithm, algorithms, get, provide
 from hal_collectives.algorithms.staging import SCRATCH_BUDGET
@@ -58,6 +59,15 @@ def test_scratch_of_staging_algorithms_is_bounded(chosen: Algorithm) -> None:
         plan = plan_of(chosen, size)
         layout = Layout.uniform(plan, 1 << 28, 4)
         assert lower(plan, 0, layout, DType.FLOAT32).scratch_bytes <= SCRATCH_BUDGET
+
+
+@pytest.mark.parametrize("chosen", [a for a in ALL if a.name == "staged"], ids=label)
+def test_rings_of_staging_algorithms_grow(chosen: Algorithm) -> None:
+    """But that of all_reduce, whose one slot is to stay in the caches."""
+    plan = plan_of(chosen, 2)
+    layout = Layout.uniform(plan, 1 << 20, 4)
+    longer, _ = stretch(plan, layout, SCRATCH_BUDGET)
+    assert (longer is plan) == (chosen.collective == "all_reduce")
 
 
 @pytest.mark.parametrize("chosen", [a for a in ALL if a.name in ("staged", "publish")], ids=label)

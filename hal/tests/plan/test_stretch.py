@@ -71,7 +71,34 @@ def test_a_longer_ring_is_made_once() -> None:
     assert stretched(plan, 9 * UNIT, 1 << 20)[0] is stretched(plan, 10 * UNIT, 1 << 20)[0]
 
 
-@pytest.mark.parametrize("plan", [passing_on(1), passing_on(packet=True), passing_on(ring=False)], ids=str)
+def two_rings() -> Plan:
+    """Rings of two lengths in one chunk: if they were longer, they would share slots that they do not share."""
+    p = PlanBuilder("custom", name="two", ranks=1, scratch_chunk_bytes=4 * UNIT)
+    (rank,) = p.ranks
+    for slots in (2, 4):
+        block = rank.block()
+        with block.loop(UNIT, slots):
+            block.copy(rank.scratch[0], rank.input[0])
+            block.copy(rank.output[0], rank.scratch[0])
+    return p.build()
+
+
+def beside_a_ring() -> Plan:
+    """Its ring is used outside loops too."""
+    p = PlanBuilder("custom", name="beside", ranks=1, scratch_chunk_bytes=2 * UNIT)
+    (rank,) = p.ranks
+    block = rank.block()
+    with block.loop(UNIT, 2):
+        block.copy(rank.scratch[0], rank.input[0])
+    block.copy(rank.output[0], rank.scratch[0])
+    return p.build()
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [passing_on(1), passing_on(packet=True), passing_on(ring=False), two_rings(), beside_a_ring()],
+    ids=["one slot", "packets", "as long as the data", "two rings", "beside a ring"],
+)
 def test_others_stay_as_they_are(plan: Plan) -> None:
     assert stretched(plan, 9 * UNIT, 1 << 20)[0] is plan
 

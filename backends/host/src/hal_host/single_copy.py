@@ -22,8 +22,8 @@ FROM = {
     Collective.BROADCAST: 1,
     Collective.ALL_REDUCE: 8,
 }
-"""From how many times `least` on it is faster. Where all ranks copy into scratch and out of it side by side, that is as
-fast at any length, but for an all_reduce in place."""
+"""From how many times `least` on it is faster; of an all_reduce where all ranks are in place. Elsewhere scratch is as
+fast at any length."""
 
 
 def agree(membership: Membership, handles: Sequence[Handle], least: int) -> int | None:

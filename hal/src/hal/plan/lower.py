@@ -165,13 +165,18 @@ def spans(plan: Plan) -> Iterable[Span]:
     """All operands of a plan."""
     for rank in plan.ranks:
         for block in rank.blocks:
-            for instruction in walk(block):
-                if isinstance(instruction, Move):
-                    yield from instruction.dst
-                    yield from instruction.src
-                elif isinstance(instruction, Post):
-                    yield instruction.dst
-                    yield instruction.src
+            yield from spans_of(block)
+
+
+def spans_of(instructions: Iterable[Instruction]) -> Iterable[Span]:
+    """All operands of these instructions, those inside loops included."""
+    for instruction in walk(instructions):
+        if isinstance(instruction, Move):
+            yield from instruction.dst
+            yield from instruction.src
+        elif isinstance(instruction, Post):
+            yield instruction.dst
+            yield instruction.src
 
 
 def mapped_buffers(plan: Plan) -> set[BufferKind]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from hal.plan.layout import Layout
-from hal.plan.lower import spans, walk
+from hal.plan.lower import spans, spans_of, walk
 from hal.plan.memo import once_per_plan
-from hal.plan.model import BufferKind, Instruction, Loop, Plan
+from hal.plan.model import BufferKind, Instruction, Loop, Plan, Span
 
 
 def stretch(plan: Plan, layout: Layout, room: int) -> tuple[Plan, Layout]:
@@ -15,8 +16,9 @@ def stretch(plan: Plan, layout: Layout, room: int) -> tuple[Plan, Layout]:
 
     A slot that is used again later was free when the plan would have used it again, so that what was proven of `plan`
     holds. All ranks get the same from the same. Plans without rings come back as they are, and so do those with a ring
-    of one slot, which is to be used again while it is at hand; with packets; and with ranges of several scratch chunks,
-    which a longer chunk would tear apart.
+    of one slot, which is to be used again while it is at hand; with packets; with ranges of several scratch chunks,
+    which a longer chunk would tear apart; and with scratch that is no ring, or rings of several lengths, where data
+    would meet that did not.
     """
     ring = plan.scratch_chunk_bytes
     if ring is None or not _stretches(plan):
@@ -35,10 +37,19 @@ def stretch(plan: Plan, layout: Layout, room: int) -> tuple[Plan, Layout]:
 
 @once_per_plan
 def _stretches(plan: Plan) -> bool:
-    loops = [i for rank in plan.ranks for block in rank.blocks for i in walk(block) if isinstance(i, Loop)]
-    if plan.even or not all(loop.slots > 1 for loop in loops):
-        return False
-    return all(span.size == 1 and not span.packet for span in spans(plan) if span.buffer is BufferKind.SCRATCH)
+    blocks = [block for rank in plan.ranks for block in rank.blocks]
+    loops = [i for block in blocks for i in walk(block) if isinstance(i, Loop)]
+    outside = spans_of(i for block in blocks for i in block if not isinstance(i, Loop))
+    return (
+        not plan.even
+        and all(loop.slots > 1 and loop.slots * loop.unit == plan.scratch_chunk_bytes for loop in loops)
+        and all(span.size == 1 and not span.packet for span in _scratch(spans(plan)))
+        and not _scratch(outside)
+    )
+
+
+def _scratch(operands: Iterable[Span]) -> list[Span]:
+    return [span for span in operands if span.buffer is BufferKind.SCRATCH]
 
 
 @once_per_plan
