@@ -13,7 +13,7 @@ import pytest
 from hal.interface.dtypes import DType, ReduceOp
 from hal_host import _native
 
-ISAS = ("baseline", "avx2", "avx512", "avx512fp16")
+ISAS = ("baseline", "avx2", "avx512", "avx512vbmi", "avx512fp16")
 GUARD = 64
 GUARD_BYTE = 0xA5
 COUNTS = (0, 1, 3, 15, 16, 17, 63, 64, 65, 1000, 4099)

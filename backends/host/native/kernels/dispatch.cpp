@@ -39,6 +39,8 @@ constexpr Isa kIsas[] = {
 #if defined(__x86_64__)
     {"avx2", avx2::integer_kernel, avx2::float_kernel, avx2::copy, has_avx2},
     {"avx512", avx512::integer_kernel, avx512::float_kernel, avx512::copy, has_avx512},
+    {"avx512vbmi", avx512::integer_kernel, avx512vbmi::float_kernel, avx512vbmi::copy,
+     [] { return has_avx512() && __builtin_cpu_supports("avx512vbmi") > 0; }},
 #endif
 #if defined(HAL_KERNELS_COMPILED_FP16)
     {"avx512fp16", avx512::integer_kernel, avx512fp16::float_kernel, avx512fp16::copy,

@@ -1,6 +1,7 @@
 // The kernels for floating-point types, in one instruction set.
 
-#include "pairs.h"
+#include "half.h"
+#include "lookups.h"
 #include "reduce.h"
 
 namespace hal::kernels::HAL_KERNELS_ISA {
@@ -39,28 +40,52 @@ ReduceFn narrow_kernel_for(Op op) {
   }
 }
 
-// What is quicker for two operands, in some instruction sets; else nullptr.
-ReduceFn pair_kernel([[maybe_unused]] DType dtype, [[maybe_unused]] Op op) {
 #if defined(HAL_KERNELS_FP16)
+
+ReduceFn pair_kernel(DType dtype, Op op) {
   if (dtype == DType::kFloat16) {
-    if (op == Op::kSum) return reduce_pairs<Float16, Sum, Float16InHalf>;
-    if (op == Op::kProd) return reduce_pairs<Float16, Prod, Float16InHalf>;
+    if (op == Op::kSum) return reduce_pairs<Float16, Sum, Float16InHalf, Sum>;
+    if (op == Op::kProd) return reduce_pairs<Float16, Prod, Float16InHalf, Prod>;
   } else if (dtype == DType::kFloat8E4M3) {
-    if (op == Op::kSum) return reduce_pairs<Float8E4M3, Sum, Float8E4M3InHalf>;
+    if (op == Op::kSum) return reduce_pairs<Float8E4M3, Sum, Float8E4M3InHalf, Sum>;
     if (op == Op::kProd) return reduce_pairs<Float8E4M3, Prod, Float8E4M3InHalf, ScaledProd>;
-    if (op == Op::kAvg) return average_pairs<Float8E4M3, Float8E4M3InHalf>;
+    if (op == Op::kAvg) return average_pairs<Float8E4M3, Float8E4M3InHalf, Sum, Mean>;
   } else if (dtype == DType::kFloat8E5M2) {
-    if (op == Op::kSum) return reduce_pairs<Float8E5M2, Sum, Float8E5M2InHalf>;
-    if (op == Op::kProd) return reduce_pairs<Float8E5M2, Prod, Float8E5M2InHalf>;
-    if (op == Op::kAvg) return average_pairs<Float8E5M2, Float8E5M2InHalf>;
+    if (op == Op::kSum) return reduce_pairs<Float8E5M2, Sum, Float8E5M2InHalf, Sum>;
+    if (op == Op::kProd) return reduce_pairs<Float8E5M2, Prod, Float8E5M2InHalf, Prod>;
+    if (op == Op::kAvg) return average_pairs<Float8E5M2, Float8E5M2InHalf, Sum, Mean>;
   }
-#endif
   return nullptr;
 }
+
+#elif defined(HAL_KERNELS_LOOKUPS)
+
+template <class Format>
+ReduceFn lookup_kernel(Op op) {
+  using Wide = typename Format::Wide;
+  using Code = Plain<uint8_t>;
+  if (op == Op::kSum) return reduce_pairs<Wide, Sum, Code, LookedUpSum<Format, 0>>;
+  if (op == Op::kProd) return reduce_pairs<Wide, Prod, Code, LookedUpProduct<Format>>;
+  if (op == Op::kAvg) return average_pairs<Wide, Code, LookedUpSum<Format, 0>, LookedUpSum<Format, 1>>;
+  return nullptr;
+}
+
+ReduceFn pair_kernel(DType dtype, Op op) {
+  if (dtype == DType::kFloat8E4M3) return lookup_kernel<E4M3>(op);
+  if (dtype == DType::kFloat8E5M2) return lookup_kernel<E5M2>(op);
+  return nullptr;
+}
+
+#else
+
+ReduceFn pair_kernel(DType, Op) { return nullptr; }
+
+#endif
 
 }  // namespace
 
 ReduceFn float_kernel(DType dtype, Op op) {
+  // what is quicker for two operands, in some instruction sets
   if (const ReduceFn found = pair_kernel(dtype, op); found != nullptr) return found;
   switch (dtype) {
     case DType::kFloat16:

@@ -19,7 +19,8 @@ HAL_KERNELS_DECLARE(baseline)
 #if defined(__x86_64__)
 HAL_KERNELS_DECLARE(avx2)
 HAL_KERNELS_DECLARE(avx512)
-HAL_KERNELS_DECLARE(avx512fp16)  // the functions for integers are those of avx512
+HAL_KERNELS_DECLARE(avx512vbmi)  // here and below, the functions for integers are those of avx512
+HAL_KERNELS_DECLARE(avx512fp16)
 #endif
 
 #undef HAL_KERNELS_DECLARE

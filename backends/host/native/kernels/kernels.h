@@ -67,7 +67,7 @@ void reduce(DType dtype, Op op, uint64_t divisor, const void* const* src, int ns
 void copy(void* dst, const void* src, size_t nbytes, bool streaming);
 
 /// The instruction sets this CPU can run of those compiled in, the slowest first: of "baseline", "avx2", "avx512",
-/// "avx512fp16".
+/// "avx512vbmi", "avx512fp16".
 std::vector<std::string_view> available_isas();
 
 /// The instruction set in use: at first the last of `available_isas()`.

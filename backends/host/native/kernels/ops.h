@@ -20,7 +20,12 @@ struct Prod {
   static constexpr bool kCanonical = false;
   template <class V>
   static V apply(V a, V b) {
-    return a * b;
+    if constexpr (sizeof(Lane<V>) > 1) {
+      return a * b;
+    } else {  // No vector instruction multiplies bytes: words are, of which a byte counts.
+      const U16 x = bits<U16>(a), y = bits<U16>(b);
+      return bits<V>((x * y & 0x00ff) | (x >> 8) * (y & 0xff00));
+    }
   }
 };
 
@@ -140,7 +145,7 @@ struct DivideInteger {
     if (shift_ >= static_cast<int>(8 * sizeof(Scalar))) return V{};
     if (shift_ >= 0) {
       if constexpr (std::is_signed_v<Scalar>) acc += (acc < 0) & below_;
-      return acc >> shift_;
+      return shifted(acc);
     }
     Scalar lane[sizeof acc / sizeof(Scalar)];
     store(lane, acc);
@@ -149,6 +154,18 @@ struct DivideInteger {
   }
 
  private:
+  template <class V>
+  V shifted(V acc) const {
+    if constexpr (sizeof(Scalar) > 1) {
+      return acc >> shift_;
+    } else {  // No vector instruction shifts bytes: words are shifted, and what came from the neighbour is taken away.
+      const V low = bits<V>(bits<U16>(acc) >> shift_) & static_cast<Scalar>(0xff >> shift_);
+      if constexpr (std::is_unsigned_v<Scalar>) return low;
+      const Scalar sign = static_cast<Scalar>(0x80 >> shift_);
+      return (low ^ sign) - sign;
+    }
+  }
+
   template <size_t bytes, class Same>
   struct QuotientOf {
     using type = float;

@@ -24,6 +24,18 @@ struct Operands {
   int ndst;
 };
 
+// An operation of many steps brings a function that takes them for all vectors in turn, so that they hide each other's
+// latency.
+template <class Op, size_t vectors, class Acc>
+[[gnu::always_inline]] inline void combine_each(Acc (&acc)[vectors], const Acc (&next)[vectors]) {
+  if constexpr (requires { Op::template apply_each<vectors>(acc, next); }) {
+    Op::template apply_each<vectors>(acc, next);
+  } else {
+#pragma GCC unroll 4
+    for (size_t v = 0; v < vectors; ++v) acc[v].template combine<Op>(next[v]);
+  }
+}
+
 template <class Type, class Op, class Finish>
 struct Reduction {
   using Stored = typename Type::Stored;
@@ -44,10 +56,10 @@ struct Reduction {
     for (size_t v = 0; v < vectors; ++v) acc[v] = Type::widen(load(from + v * kLanes));
     for (int k = 1; k < o.nsrc; ++k) {
       from = static_cast<const Stored*>(o.src[k]) + s;
+      Acc next[vectors];
 #pragma GCC unroll 4
-      for (size_t v = 0; v < vectors; ++v) {
-        acc[v].template combine<Op>(Type::widen(load(from + v * kLanes)));
-      }
+      for (size_t v = 0; v < vectors; ++v) next[v] = Type::widen(load(from + v * kLanes));
+      combine_each<Op>(acc, next);
     }
     Raw result[vectors];
 #pragma GCC unroll 4
@@ -135,6 +147,30 @@ void average(uint64_t divisor, const void* const* src, int nsrc, void* const* ds
     reduce<SumType, Sum>(divisor, src, nsrc, dst, ndst, count, streaming);
   } else {
     Reduction<Type, Sum, Divide>::run(divisor, Operands{src, nsrc, dst, ndst}, count, streaming);
+  }
+}
+
+// A `ReduceFn` that combines two operands as `Pair` with `PairOp`, any other number as `Type` with `Op`.
+template <class Type, class Op, class Pair, class PairOp>
+void reduce_pairs(uint64_t divisor, const void* const* src, int nsrc, void* const* dst, int ndst, size_t count,
+                  bool streaming) {
+  if (nsrc == 2) {
+    Reduction<Pair, PairOp, Keep>::run(1, Operands{src, nsrc, dst, ndst}, count, streaming);
+  } else {
+    reduce<Type, Op>(divisor, src, nsrc, dst, ndst, count, streaming);
+  }
+}
+
+// The same for averages.
+template <class Type, class Pair, class PairSum, class PairMean>
+void average_pairs(uint64_t divisor, const void* const* src, int nsrc, void* const* dst, int ndst, size_t count,
+                   bool streaming) {
+  if (nsrc == 2 && divisor == 2) {
+    Reduction<Pair, PairMean, Keep>::run(1, Operands{src, nsrc, dst, ndst}, count, streaming);
+  } else if (divisor <= 1) {
+    reduce_pairs<Type, Sum, Pair, PairSum>(divisor, src, nsrc, dst, ndst, count, streaming);
+  } else {
+    average<Type, Type, DivideFloat<float>>(divisor, src, nsrc, dst, ndst, count, streaming);
   }
 }
 

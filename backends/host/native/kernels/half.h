@@ -94,30 +94,6 @@ struct ScaledProd {
   }
 };
 
-// A `ReduceFn`: two operands as `Pair`, any other number as `Type`.
-template <class Type, class Op, class Pair, class PairOp = Op>
-void reduce_pairs(uint64_t divisor, const void* const* src, int nsrc, void* const* dst, int ndst, size_t count,
-                  bool streaming) {
-  if (nsrc == 2) {
-    Reduction<Pair, PairOp, Keep>::run(1, Operands{src, nsrc, dst, ndst}, count, streaming);
-  } else {
-    reduce<Type, Op>(divisor, src, nsrc, dst, ndst, count, streaming);
-  }
-}
-
-// The same for averages.
-template <class Type, class Pair>
-void average_pairs(uint64_t divisor, const void* const* src, int nsrc, void* const* dst, int ndst, size_t count,
-                   bool streaming) {
-  if (nsrc == 2 && divisor == 2) {
-    Reduction<Pair, Mean, Keep>::run(1, Operands{src, nsrc, dst, ndst}, count, streaming);
-  } else if (divisor <= 1) {
-    reduce_pairs<Type, Sum, Pair>(divisor, src, nsrc, dst, ndst, count, streaming);
-  } else {
-    average<Type, Type, DivideFloat<float>>(divisor, src, nsrc, dst, ndst, count, streaming);
-  }
-}
-
 }  // namespace
 }  // namespace hal::kernels::HAL_KERNELS_ISA
 
