@@ -100,6 +100,24 @@ def test_other_objects_with_the_buffer_protocol() -> None:
     run_local(2, body, timeout=20)
 
 
+def test_remembered_calls_tell_types_apart() -> None:
+    """Those of one size, and arrays of NumPy from others."""
+
+    def body(comm: Communicator) -> None:
+        for _ in range(3):
+            for dtype in DType:
+                x = np.full(24 // dtype.itemsize, comm.rank + 1).astype(dtype.numpy)
+                total = np.empty_like(x)
+                assert (comm.all_reduce(x, total).astype(np.float64) == 3).all(), dtype.label
+                assert (comm.all_reduce(x).astype(np.float64) == 3).all(), dtype.label
+            out = array.array("f", [0.0] * 6)
+            assert comm.all_reduce(np.full(6, 2, np.float32), out) is out
+            assert list(out) == [4.0] * 6
+            assert (comm.all_reduce(out, np.empty(6, np.float32)) == 8).all()
+
+    run_local(2, body, timeout=20)
+
+
 @pytest.mark.parametrize("count", [3, 100_001])
 def test_arrays_at_odd_addresses(count: int) -> None:
     def body(comm: Communicator) -> None:

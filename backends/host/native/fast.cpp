@@ -1,12 +1,14 @@
 #include "fast.h"
 
+#define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
+#include <numpy/arrayobject.h>
+
 namespace hal {
 namespace {
 
 constexpr uint64_t kReleaseBytes = 64 << 10;  // from here on, work without the GIL from the start
 constexpr size_t kRemembered = 4096;
 constexpr int64_t kApart = INT64_MIN;
-const char kNoFormat[2] = {};
 
 // Without the GIL from the moment it must wait, or from the start of long work.
 class GilGuard {
@@ -62,49 +64,83 @@ bool raise_status(PyObject* executable, Status status) {
   return true;
 }
 
-// The arrays of a call, held while it runs, and the key that they make.
-class FastCalls::Arguments {
+// An array of a call, or None, held while the call runs. NumPy is asked for what its arrays are without the buffer
+// protocol, which takes it longer than all else that a small call does here.
+class FastCalls::Operand {
  public:
-  // False where they are nothing that the hot path takes; no Python error is left then.
-  bool take(PyObject* source, PyObject* target, PyObject* op, int64_t root) {
-    if (!get(target, target_, PyBUF_ND | PyBUF_FORMAT | PyBUF_WRITABLE)) return false;
-    if (source == target) {
-      in_place_ = true;  // asking an array for its buffer is most of what a small call costs: once is enough
-    } else if (!get(source, source_, PyBUF_ND | PyBUF_FORMAT)) {
-      return false;
-    }
-    const char* format = source_.obj != nullptr ? source_.format : target_.obj != nullptr ? target_.format : kNoFormat;
-    if (format == nullptr || (format[0] != 0 && format[1] != 0)) return false;
-    if (source_.obj != nullptr && target_.obj != nullptr) {
-      if (target_.format == nullptr || target_.format[0] != format[0] || target_.format[1] != 0) return false;
-      auto a = reinterpret_cast<intptr_t>(source_.buf), b = reinterpret_cast<intptr_t>(target_.buf);
-      if (a < b + target_.len && b < a + source_.len) key.distance = b - a;
-    }
-    key.target_bytes = target_.obj != nullptr ? target_.len : -1;
-    key.source_bytes = in_place_ ? key.target_bytes : source_.obj != nullptr ? source_.len : -1;
-    if (in_place_ && target_.obj != nullptr) key.distance = 0;
-    key.op = op;
-    key.root = root;
-    key.format = static_cast<uint32_t>(format[0]);
+  Operand() = default;
+  ~Operand() {
+    if (view_.obj != nullptr) PyBuffer_Release(&view_);
+  }
+  Operand(const Operand&) = delete;
+  Operand& operator=(const Operand&) = delete;
+
+  // False where it is nothing that the hot path takes; no Python error is left then.
+  bool take(PyObject* object, bool writable) {
+    if (object == Py_None) return true;
+    return PyArray_CheckExact(object) ? take_array(reinterpret_cast<PyArrayObject*>(object), writable)
+                                      : take_buffer(object, writable);
+  }
+
+  void* data = nullptr;
+  int64_t bytes = -1;    // of None
+  uint32_t format = 0;  // what its elements are: equal for what may go together
+
+ private:
+  static constexpr uint32_t kNumbered = 1 << 30;
+
+  bool take_array(PyArrayObject* array, bool writable) {
+    const int wanted = NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | (writable ? NPY_ARRAY_WRITEABLE : 0);
+    if ((PyArray_FLAGS(array) & wanted) != wanted) return false;
+    if (!PyArray_ISNOTSWAPPED(array)) return false;
+    data = PyArray_DATA(array);
+    bytes = PyArray_NBYTES(array);
+    format = kNumbered + static_cast<uint32_t>(PyArray_TYPE(array));
     return true;
   }
-  ~Arguments() {
-    if (source_.obj != nullptr) PyBuffer_Release(&source_);
-    if (target_.obj != nullptr) PyBuffer_Release(&target_);
+
+  bool take_buffer(PyObject* object, bool writable) {
+    if (PyObject_GetBuffer(object, &view_, PyBUF_ND | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0)) != 0) {
+      PyErr_Clear();
+      view_.obj = nullptr;
+      return false;
+    }
+    if (view_.format == nullptr || (view_.format[0] != 0 && view_.format[1] != 0)) return false;
+    data = view_.buf;
+    bytes = view_.len;
+    format = static_cast<uint32_t>(view_.format[0]);
+    return true;
   }
-  void* source() const { return in_place_ ? target_.buf : source_.buf; }
-  void* target() const { return target_.buf; }
+
+  Py_buffer view_{};
+};
+
+// The operands of a call, and the key that they make.
+class FastCalls::Arguments {
+ public:
+  bool take(PyObject* source, PyObject* target, PyObject* op, int64_t root) {
+    if (!target_.take(target, true)) return false;
+    in_place_ = source == target;
+    if (!in_place_ && !source_.take(source, false)) return false;
+    if (source_.bytes >= 0 && target_.bytes >= 0) {
+      if (source_.format != target_.format) return false;
+      auto a = reinterpret_cast<intptr_t>(source_.data), b = reinterpret_cast<intptr_t>(target_.data);
+      if (a < b + target_.bytes && b < a + source_.bytes) key.distance = b - a;
+    }
+    key.target_bytes = target_.bytes;
+    key.source_bytes = in_place_ ? target_.bytes : source_.bytes;
+    if (in_place_ && target_.bytes >= 0) key.distance = 0;
+    key.op = op;
+    key.root = root;
+    key.format = source_.bytes >= 0 ? source_.format : target_.format;
+    return true;
+  }
+  void* source() const { return in_place_ ? target_.data : source_.data; }
+  void* target() const { return target_.data; }
   Key key{-1, -1, kApart, nullptr, 0, 0};
 
  private:
-  static bool get(PyObject* object, Py_buffer& view, int flags) {
-    if (object == Py_None) return true;
-    if (PyObject_GetBuffer(object, &view, flags) == 0) return true;
-    PyErr_Clear();
-    view.obj = nullptr;
-    return false;
-  }
-  Py_buffer source_{}, target_{};
+  Operand source_, target_;
   bool in_place_ = false;
 };
 
@@ -115,6 +151,8 @@ size_t FastCalls::Hash::operator()(const Key& key) const {
   h = mix(h, reinterpret_cast<uint64_t>(key.op) ^ static_cast<uint64_t>(key.root) << 48);
   return mix(h, static_cast<uint64_t>(key.distance) ^ key.format) >> 7;
 }
+
+bool FastCalls::prepare() { return _import_array() == 0; }
 
 bool FastCalls::run(PyObject* source, PyObject* target, PyObject* op, int64_t root) {
   if (!enabled) return false;

@@ -18,6 +18,9 @@ class FastCalls {
   FastCalls(const FastCalls&) = delete;
   FastCalls& operator=(const FastCalls&) = delete;
 
+  // Once in a process, before any other use; false where a Python error says why not.
+  static bool prepare();
+
   // Run the call remembered for arguments like these; false where there is none, and nothing was done. `source` and
   // `target` are arrays or None. Errors of the call are raised by the Python executable's `fail`.
   bool run(PyObject* source, PyObject* target, PyObject* op, int64_t root);
@@ -45,6 +48,7 @@ class FastCalls {
     Executable* native;
     int64_t timeout_ns;
   };
+  class Operand;
   class Arguments;
   std::unordered_map<Key, Entry, Hash> entries_;
 };

@@ -154,6 +154,7 @@ void reduce(int dtype, int op, uint64_t divisor, const std::vector<uint64_t>& so
 }  // namespace
 
 NB_MODULE(_native, m) {
+  if (!hal::FastCalls::prepare()) nb::raise_python_error();
   nb::register_exception_translator([](const std::exception_ptr& p, void*) {
     try {
       std::rethrow_exception(p);
