@@ -209,7 +209,7 @@ class Machine:
     ) -> tuple[Memory, slice, tuple[int, int]]:
         owner = rank if span.peer is None else span.peer
         if span.buffer is BufferKind.SCRATCH:
-            slot = piece % loop.slots * loop.unit if loop else 0
+            slot = (piece % loop.slots if loop.slots else piece) * loop.unit if loop else 0
             assert slot + part <= span.size * self.layout.scratch_chunk, "beyond the scratch chunk"
             start = (span.index * self.layout.scratch_chunk * (2 if span.packet else 1) + slot) // ITEM
             memory = self.scratch[launch % 2][owner]

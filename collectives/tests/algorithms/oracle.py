@@ -118,10 +118,10 @@ def with_short_pieces(plan: Plan, unit: int = 64) -> Plan:
     if not units:
         return plan
     (long,) = units
-    assert plan.scratch_chunk_bytes is not None
+    ring = plan.scratch_chunk_bytes
 
     def shortened(block: Sequence[Instruction]) -> tuple[Instruction, ...]:
         return tuple(replace(i, unit=unit) if isinstance(i, Loop) else i for i in block)
 
     ranks = tuple(replace(rank, blocks=tuple(map(shortened, rank.blocks))) for rank in plan.ranks)
-    return replace(plan, ranks=ranks, scratch_chunk_bytes=plan.scratch_chunk_bytes * unit // long)
+    return replace(plan, ranks=ranks, scratch_chunk_bytes=None if ring is None else ring * unit // long)

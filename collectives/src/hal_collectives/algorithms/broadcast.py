@@ -6,7 +6,7 @@ from hal.plan.builder import PlanBuilder
 from hal.plan.model import Plan
 from hal_collectives.algorithms.meeting import meet
 from hal_collectives.algorithms.registry import algorithm
-from hal_collectives.algorithms.staging import STREAM_SLOTS, STREAM_UNIT, consume, produce
+from hal_collectives.algorithms.staging import PUBLISH_UNIT, STREAM_SLOTS, STREAM_UNIT, consume, produce
 
 
 @algorithm(
@@ -28,6 +28,30 @@ def publish(size: int, root: int) -> Plan:
             block.signal(rank.others)
         else:
             block.copy(rank.output[0], rank.input[0])
+    return p.build()
+
+
+@algorithm(
+    "broadcast",
+    name="publish_piecewise",
+    description="the root publishes the message piece by piece in its scratch and goes on; all others follow",
+)
+def publish_piecewise(size: int, root: int) -> Plan:
+    """One message delay, and all ranks copy at the same time; the root does not wait."""
+    p = PlanBuilder("broadcast", name="publish_piecewise", ranks=size, root=root)
+    source = p.ranks[root]
+    for rank in p.ranks:
+        block = rank.block()
+        if not rank.others:
+            block.copy(rank.output[0], rank.input[0])
+            continue
+        with block.loop(PUBLISH_UNIT, slots=0):
+            if rank is source:
+                block.copy([rank.scratch[0], rank.output[0]], rank.input[0])
+                block.signal(rank.others)
+            else:
+                block.wait([source])
+                block.copy(rank.output[0], source.scratch[0])
     return p.build()
 
 

@@ -6,7 +6,7 @@ from hal.plan.builder import Chunks, PlanBuilder
 from hal.plan.model import Plan
 from hal_collectives.algorithms.meeting import meet
 from hal_collectives.algorithms.registry import algorithm
-from hal_collectives.algorithms.staging import unit_for
+from hal_collectives.algorithms.staging import PUBLISH_UNIT, unit_for
 
 
 @algorithm(
@@ -28,6 +28,29 @@ def publish(size: int, root: int) -> Plan:
             block.wait(rank.others)
         contributions = [rank.input[0] if q is rank else q.scratch[0] for q in p.ranks]
         block.reduce(rank.output[0], contributions, final=True)
+    return p.build()
+
+
+@algorithm(
+    "reduce",
+    name="publish_piecewise",
+    description="every other rank publishes its input piece by piece in its scratch and goes on; the root follows",
+)
+def publish_piecewise(size: int, root: int) -> Plan:
+    """One message delay, and all ranks are at it at the same time; the root reduces everything."""
+    p = PlanBuilder("reduce", name="publish_piecewise", ranks=size, root=root)
+    target = p.ranks[root]
+    contributions = [rank.input[0] if rank is target else rank.scratch[0] for rank in p.ranks]
+    for rank in p.ranks:
+        block = rank.block()
+        with block.loop(PUBLISH_UNIT, slots=0):
+            if rank is not target:
+                block.copy(rank.scratch[0], rank.input[0])
+                block.signal([target])
+                continue
+            if rank.others:
+                block.wait(rank.others)
+            block.reduce(rank.output[0], contributions, final=True)
     return p.build()
 
 

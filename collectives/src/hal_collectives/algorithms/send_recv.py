@@ -6,7 +6,7 @@ from hal.plan.builder import PlanBuilder
 from hal.plan.model import Plan
 from hal_collectives.algorithms.meeting import meet
 from hal_collectives.algorithms.registry import algorithm
-from hal_collectives.algorithms.staging import STREAM_SLOTS, STREAM_UNIT, consume, produce
+from hal_collectives.algorithms.staging import PUBLISH_UNIT, STREAM_SLOTS, STREAM_UNIT, consume, produce
 
 RANKS = "2 ranks"
 
@@ -33,6 +33,28 @@ def publish(size: int) -> Plan:
     block = receiver.block()
     block.wait([sender])
     block.copy(receiver.output[0], sender.scratch[0])
+    return p.build()
+
+
+@algorithm(
+    "send_recv",
+    name="publish_piecewise",
+    description="the sender publishes the message piece by piece in its scratch and goes on; the receiver follows",
+    ranks=RANKS,
+    claims=two,
+)
+def publish_piecewise(size: int) -> Plan:
+    """One message delay, and both ranks copy at the same time; the sender does not wait."""
+    p = PlanBuilder("send_recv", name="publish_piecewise", ranks=size)
+    sender, receiver = p.ranks
+    block = sender.block()
+    with block.loop(PUBLISH_UNIT, slots=0):
+        block.copy(sender.scratch[0], sender.input[0])
+        block.signal([receiver])
+    block = receiver.block()
+    with block.loop(PUBLISH_UNIT, slots=0):
+        block.wait([sender])
+        block.copy(receiver.output[0], sender.scratch[0])
     return p.build()
 
 

@@ -20,6 +20,9 @@ LARGEST_UNIT = 128 << 10
 
 SMALLEST_UNIT = 4 << 10
 
+PUBLISH_UNIT = 8 << 10
+"""Bytes of a piece that the others take from scratch while the next is put there, which holds the whole message."""
+
 STREAM_UNIT = 64 << 10
 """Bytes of a piece of a stream, whose ends work on different pieces at the same time."""
 
