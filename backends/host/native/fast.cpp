@@ -68,7 +68,7 @@ bool raise_status(PyObject* executable, Status status) {
 // protocol, which takes it longer than all else that a small call does here.
 class FastCalls::Operand {
  public:
-  Operand() = default;
+  Operand() { view_.obj = nullptr; }  // to clear all of it would take longer than the rest
   ~Operand() {
     if (view_.obj != nullptr) PyBuffer_Release(&view_);
   }
@@ -112,7 +112,7 @@ class FastCalls::Operand {
     return true;
   }
 
-  Py_buffer view_{};
+  Py_buffer view_;
 };
 
 // The operands of a call, and the key that they make.
@@ -158,10 +158,13 @@ bool FastCalls::run(PyObject* source, PyObject* target, PyObject* op, int64_t ro
   if (!enabled) return false;
   Arguments arguments;
   if (!arguments.take(source, target, op, root)) return false;
-  auto found = entries_.find(arguments.key);
-  if (found == entries_.end()) return false;
-  Entry entry = found->second;
   const Key& key = arguments.key;
+  if (last_ == nullptr || !(last_->first == key)) {
+    auto found = entries_.find(key);
+    if (found == entries_.end()) return false;
+    last_ = &*found;
+  }
+  Entry entry = last_->second;
   auto bytes = [](int64_t n) { return n > 0 ? static_cast<uint64_t>(n) : 0; };
   // the call may give up the GIL, and another thread close the communicator and clear the table
   Py_INCREF(entry.executable);
@@ -191,6 +194,7 @@ void FastCalls::remember(PyObject* source, PyObject* target, PyObject* op, int64
 }
 
 void FastCalls::clear() {
+  last_ = nullptr;
   auto entries = std::move(entries_);
   entries_.clear();
   for (auto& [key, entry] : entries) {

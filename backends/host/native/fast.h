@@ -51,6 +51,7 @@ class FastCalls {
   class Operand;
   class Arguments;
   std::unordered_map<Key, Entry, Hash> entries_;
+  const std::pair<const Key, Entry>* last_ = nullptr;  // what the last call found: the next one is often like it
 };
 
 // Run with the GIL held; it is released when the call must wait or takes long.

@@ -46,9 +46,10 @@ void Launch::enter(void* input, uint64_t input_bytes, void* output, uint64_t out
   bool reachable = !apart || !(x < y + output_bytes && y < x + input_bytes);
   input_ = reachable ? offset(input, input_bytes) : kUnmapped;
   output_ = reachable ? offset(output, output_bytes) : kUnmapped;
-  auto* bases = lane_.bases[parity_].data() + lane_.rank * 3;
-  bases[0] = static_cast<uint8_t*>(input);
-  bases[1] = static_cast<uint8_t*>(output);
+  for (auto* all : {&lane_.bases[parity_], &lane_.in_headers[parity_]}) {
+    (*all)[lane_.rank * 3] = x;
+    (*all)[lane_.rank * 3 + 1] = y;
+  }
 }
 
 void Launch::announce() {
@@ -105,9 +106,7 @@ Status Launch::run(const Program& program, int32_t source) {
   program_ = &program;
   source_ = source;
   std::vector<uint8_t*>& bases = program.in_header ? lane_.in_headers[parity_] : lane_.bases[parity_];
-  if (program.in_header) {
-    std::copy_n(lane_.bases[parity_].begin() + lane_.rank * 3, 2, bases.begin() + lane_.rank * 3);
-  } else {
+  if (!program.in_header) {
     // one launch and the next are in different halves, whatever the ranks make of a launch
     uint64_t turn = number_ / 2 & (program.places - 1);
     uint64_t place = static_cast<uint64_t>(parity_) * lane_.scratch_bytes + turn * program.place_bytes;
