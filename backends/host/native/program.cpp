@@ -10,6 +10,7 @@ namespace hal {
 namespace {
 
 constexpr uint64_t kShort = 4 << 10, kCacheLines = 128;
+constexpr uint64_t kRoom = 1 << 20;  // in both halves together more than a second-level cache holds
 
 constexpr int kMaxLoopDepth = 8;
 constexpr uint64_t kMostSignals = (uint64_t{1} << kPhaseBits) - 1;  // on a channel in one launch
@@ -173,13 +174,18 @@ class Decoder {
   std::vector<Instruction> result_;
 };
 
-// Into how many places a half of scratch is cut for launches that take `reach` bytes of it. What others read a while ago
-// has left their caches, and costs less to write than lines that have to be taken from there; short messages are better
-// off where they always were.
-uint64_t places_for(uint64_t reach, uint64_t scratch_bytes) {
+// The part of a half of scratch in which launches that take `reach` bytes of it go round. What others read a while ago has
+// left their caches, and costs less to write than lines that have to be taken from there; what was written long ago has
+// to come from memory again.
+uint64_t room_for(uint64_t reach, uint64_t scratch_bytes) {
+  return reach <= kRoom ? std::min(kRoom, scratch_bytes) : scratch_bytes;
+}
+
+// Into how many places it is cut. Short messages are better off where they always were.
+uint64_t places_for(uint64_t reach, uint64_t room) {
   if (reach <= kShort) return 1;
   uint64_t places = 1;
-  while (scratch_bytes / (2 * places) >= reach && scratch_bytes % (2 * places * kCacheLines) == 0) places *= 2;
+  while (room / (2 * places) >= reach && room % (2 * places * kCacheLines) == 0) places *= 2;
   return places;
 }
 
@@ -195,8 +201,8 @@ Program::Program(const std::vector<std::vector<int64_t>>& words, const std::vect
       maps_output(maps_output),
       in_place(in_place),
       in_header(scratch_reach <= sizeof(Header::scratch) && !maps_input && !maps_output),
-      places(roams ? places_for(scratch_reach, scratch_bytes) : 1),
-      place_bytes(scratch_bytes / places),
+      places(roams ? places_for(scratch_reach, room_for(scratch_reach, scratch_bytes)) : 1),
+      place_bytes(room_for(scratch_reach, scratch_bytes) / places),
       rank(rank),
       members(members),
       scratch_bytes(scratch_bytes) {

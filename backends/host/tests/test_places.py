@@ -18,14 +18,14 @@ HALF = 1 << 16
 def places(lanes: Lanes, calls: list[tuple[int, int]]) -> list[int]:
     """Run calls of (bytes, value) one after the other, and say where in scratch each left its value."""
     plan = get("send_recv", "publish").build(2)
-    found = []
+    found, half = [], lanes.lanes[0].scratch_bytes
     for nbytes, value in calls:
         source, target = np.full(nbytes, value, np.uint8), np.zeros(nbytes, np.uint8)
         ready = [lanes.load(rank, plan, nbytes // 4) for rank in range(2)]
         ends = [(*address(source), 0, 0), (0, 0, *address(target))]
         assert on_threads([functools.partial(ready[r].run, *ends[r], 30 * SECOND) for r in range(2)]) == [0, 0]
         assert (target == value).all()
-        places = np.flatnonzero(lanes.scratch(0)[: 2 * HALF] == value)
+        places = np.flatnonzero(lanes.scratch(0)[: 2 * half] == value)
         assert len(places) == nbytes
         found.append(int(places[0]))
     return found
@@ -39,6 +39,15 @@ def test_long_launches_go_round(nbytes: int, step: int) -> None:
     found = places(Lanes(2, scratch=HALF), [(nbytes, 1 + i) for i in range(count)])
     assert sorted(found) == [i * step for i in range(count)]
     assert all((a < HALF) != (b < HALF) for a, b in itertools.pairwise(found))
+
+
+def test_launches_go_round_in_a_part_of_much_scratch() -> None:
+    """In a mebibyte of each half; beyond that they take what they need."""
+    half, nbytes = 4 << 20, 300 << 10
+    found = places(Lanes(2, scratch=half), [(nbytes, 1 + i) for i in range(8)])
+    assert sorted(set(found)) == [base + place for base in (0, half) for place in (0, 512 << 10)]
+    found = places(Lanes(2, scratch=half), [((1 << 20) + 4, 1 + i) for i in range(8)])
+    assert sorted(set(found)) == [base + place for base in (0, half) for place in (0, 2 << 20)]
 
 
 def test_short_launches_stay() -> None:
