@@ -57,9 +57,9 @@ def test_short_messages_are_published_and_long_ones_go_by_the_memory() -> None:
     def names(nbytes: int) -> list[str]:
         return [choose("all_reduce", 2, nbytes, mapped=mapped).name for mapped in (True, False)]
 
-    assert names(512) == ["one_phase", "one_phase"]
-    assert names(2 << 10) == ["two_phase_mapped", "one_phase"]
-    assert names((2 << 10) + 1) == ["two_phase_mapped", "staged"]
+    assert names(2 << 10) == ["one_phase", "one_phase"]
+    assert names((2 << 10) + 1) == ["staged", "staged"]
+    assert names((16 << 10) + 1) == ["two_phase_mapped", "staged"]
     assert choose("all_reduce", 8, 16 << 10, mapped=True).name == "two_phase_mapped"
 
 
