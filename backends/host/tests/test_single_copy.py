@@ -44,7 +44,7 @@ def test_one_rank_that_may_not_is_enough(monkeypatch: pytest.MonkeyPatch) -> Non
         comm.broadcast(x)
         assert (x == 1).all()
         kept = comm._caller.calls._kept.values()
-        return [executable.native.ran_plain for executable in kept]  # type: ignore[attr-defined]  # of the host
+        return [executable.native.ran_plain for executable in kept]  # type: ignore[attr-defined]  # the host's have it
 
     assert run_local(2, body, timeout=20) == [[False]] * 2
     assert len(asked) >= 2

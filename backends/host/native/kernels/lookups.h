@@ -100,7 +100,8 @@ struct SumTables {
   static constexpr int kFar = kOne == 8 ? 6 : 5;  // exponents apart by so much do not matter to each other
   // A result is what is looked up for the exponent plus what is looked up for the sum, made positive by an offset.
   static constexpr int kOffset = kOne == 8 ? 128 : 125, kBase = F::kZero - kOffset;
-  // What is looked up where nothing is left: with any exponent it gives a result that no number has.
+  // What is looked up where nothing is left. With this offset it gives, with any exponent, a result that no number has:
+  // a table where one had it would not compile.
   static constexpr int kCancelled = kOne == 8 ? 1 : 0;
   // Sums that no numbers have; infinity is in the larger, and more or less than that where the smaller is infinite too.
   static constexpr int kNanSum = F::kInfinite ? 124 : 250;

@@ -6,7 +6,7 @@ from hal.plan.builder import PlanBuilder
 from hal.plan.model import Plan
 from hal_collectives.algorithms.meeting import meet
 from hal_collectives.algorithms.registry import algorithm
-from hal_collectives.algorithms.staging import PUBLISH_UNIT, STREAM_SLOTS, STREAM_UNIT, consume, produce
+from hal_collectives.algorithms.staging import PUBLISH_UNIT, STREAM_SLOTS, STREAM_UNIT, consume, in_pieces, produce
 
 
 @algorithm(
@@ -16,19 +16,7 @@ from hal_collectives.algorithms.staging import PUBLISH_UNIT, STREAM_SLOTS, STREA
 )
 def publish(size: int, root: int) -> Plan:
     """One message delay; the root does not wait."""
-    p = PlanBuilder("broadcast", name="publish", ranks=size, root=root)
-    source = p.ranks[root]
-    for rank in p.ranks:
-        block = rank.block()
-        if rank is not source:
-            block.wait([source])
-            block.copy(rank.output[0], source.scratch[0])
-        elif rank.others:
-            block.copy([rank.scratch[0], rank.output[0]], rank.input[0])
-            block.signal(rank.others)
-        else:
-            block.copy(rank.output[0], rank.input[0])
-    return p.build()
+    return _published("publish", size, root)
 
 
 @algorithm(
@@ -38,14 +26,18 @@ def publish(size: int, root: int) -> Plan:
 )
 def publish_piecewise(size: int, root: int) -> Plan:
     """One message delay, and all ranks copy at the same time; the root does not wait."""
-    p = PlanBuilder("broadcast", name="publish_piecewise", ranks=size, root=root)
+    return _published("publish_piecewise", size, root, PUBLISH_UNIT)
+
+
+def _published(name: str, size: int, root: int, unit: int | None = None) -> Plan:
+    p = PlanBuilder("broadcast", name=name, ranks=size, root=root)
     source = p.ranks[root]
     for rank in p.ranks:
         block = rank.block()
         if not rank.others:
             block.copy(rank.output[0], rank.input[0])
             continue
-        with block.loop(PUBLISH_UNIT, slots=0):
+        with in_pieces(block, unit):
             if rank is source:
                 block.copy([rank.scratch[0], rank.output[0]], rank.input[0])
                 block.signal(rank.others)

@@ -6,7 +6,7 @@ from hal.plan.builder import Chunks, PlanBuilder
 from hal.plan.model import Plan
 from hal_collectives.algorithms.meeting import meet
 from hal_collectives.algorithms.registry import algorithm
-from hal_collectives.algorithms.staging import PUBLISH_UNIT, unit_for
+from hal_collectives.algorithms.staging import PUBLISH_UNIT, in_pieces, unit_for
 
 
 @algorithm(
@@ -16,19 +16,7 @@ from hal_collectives.algorithms.staging import PUBLISH_UNIT, unit_for
 )
 def publish(size: int, root: int) -> Plan:
     """One message delay; the root does all the work."""
-    p = PlanBuilder("reduce", name="publish", ranks=size, root=root)
-    target = p.ranks[root]
-    for rank in p.ranks:
-        block = rank.block()
-        if rank is not target:
-            block.copy(rank.scratch[0], rank.input[0])
-            block.signal([target])
-            continue
-        if rank.others:
-            block.wait(rank.others)
-        contributions = [rank.input[0] if q is rank else q.scratch[0] for q in p.ranks]
-        block.reduce(rank.output[0], contributions, final=True)
-    return p.build()
+    return _published("publish", size, root)
 
 
 @algorithm(
@@ -38,12 +26,16 @@ def publish(size: int, root: int) -> Plan:
 )
 def publish_piecewise(size: int, root: int) -> Plan:
     """One message delay, and all ranks are at it at the same time; the root reduces everything."""
-    p = PlanBuilder("reduce", name="publish_piecewise", ranks=size, root=root)
+    return _published("publish_piecewise", size, root, PUBLISH_UNIT)
+
+
+def _published(name: str, size: int, root: int, unit: int | None = None) -> Plan:
+    p = PlanBuilder("reduce", name=name, ranks=size, root=root)
     target = p.ranks[root]
     contributions = [rank.input[0] if rank is target else rank.scratch[0] for rank in p.ranks]
     for rank in p.ranks:
         block = rank.block()
-        with block.loop(PUBLISH_UNIT, slots=0):
+        with in_pieces(block, unit):
             if rank is not target:
                 block.copy(rank.scratch[0], rank.input[0])
                 block.signal([target])

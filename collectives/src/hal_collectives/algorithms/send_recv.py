@@ -6,7 +6,7 @@ from hal.plan.builder import PlanBuilder
 from hal.plan.model import Plan
 from hal_collectives.algorithms.meeting import meet
 from hal_collectives.algorithms.registry import algorithm
-from hal_collectives.algorithms.staging import PUBLISH_UNIT, STREAM_SLOTS, STREAM_UNIT, consume, produce
+from hal_collectives.algorithms.staging import PUBLISH_UNIT, STREAM_SLOTS, STREAM_UNIT, consume, in_pieces, produce
 
 RANKS = "2 ranks"
 
@@ -25,15 +25,7 @@ def two(size: int) -> bool:
 )
 def publish(size: int) -> Plan:
     """One message delay; the sender does not wait."""
-    p = PlanBuilder("send_recv", name="publish", ranks=size)
-    sender, receiver = p.ranks
-    block = sender.block()
-    block.copy(sender.scratch[0], sender.input[0])
-    block.signal([receiver])
-    block = receiver.block()
-    block.wait([sender])
-    block.copy(receiver.output[0], sender.scratch[0])
-    return p.build()
+    return _published("publish", size)
 
 
 @algorithm(
@@ -45,14 +37,18 @@ def publish(size: int) -> Plan:
 )
 def publish_piecewise(size: int) -> Plan:
     """One message delay, and both ranks copy at the same time; the sender does not wait."""
-    p = PlanBuilder("send_recv", name="publish_piecewise", ranks=size)
+    return _published("publish_piecewise", size, PUBLISH_UNIT)
+
+
+def _published(name: str, size: int, unit: int | None = None) -> Plan:
+    p = PlanBuilder("send_recv", name=name, ranks=size)
     sender, receiver = p.ranks
     block = sender.block()
-    with block.loop(PUBLISH_UNIT, slots=0):
+    with in_pieces(block, unit):
         block.copy(sender.scratch[0], sender.input[0])
         block.signal([receiver])
     block = receiver.block()
-    with block.loop(PUBLISH_UNIT, slots=0):
+    with in_pieces(block, unit):
         block.wait([sender])
         block.copy(receiver.output[0], sender.scratch[0])
     return p.build()

@@ -30,6 +30,11 @@ STREAM_SLOTS = 4
 """How many pieces the producer of a stream may be ahead of the slowest consumer."""
 
 
+def in_pieces(block: BlockBuilder, unit: int | None) -> contextlib.AbstractContextManager[None]:
+    """The instructions inside are for pieces of `unit` bytes in scratch that holds all of them; None: for the whole."""
+    return contextlib.nullcontext() if unit is None else block.loop(unit, slots=0)
+
+
 def unit_for(chunks: int, slots: int) -> int:
     """The bytes of a piece, a power of two, by which `chunks` scratch chunks of `slots` slots fit the budget."""
     unit = LARGEST_UNIT
