@@ -79,10 +79,15 @@ inline __m512i all(int byte) { return _mm512_set1_epi8(static_cast<char>(byte));
 
 inline __m512i magnitudes(__m512i codes) { return _mm512_and_si512(codes, all(0x7f)); }
 
+// Each bit of `yes` where `which` has it set, of `no` elsewhere.
+inline __m512i where(__m512i which, __m512i yes, __m512i no) {
+  return _mm512_ternarylogic_epi64(which, yes, no, 0xca);
+}
+
 // Each result's code, with the sign that is the highest bit of `signs`.
-template <class F>
+template <int zero>
 inline __m512i signed_codes(__m512i results, __m512i signs) {
-  const __m512i negative = _mm512_sub_epi8(results, all(F::kZero - 128));
+  const __m512i negative = _mm512_sub_epi8(results, all(zero - 128));
   return _mm512_ternarylogic_epi64(signs, all(0x7f), negative, 0xa8);  // (signs | 0x7f) & negative
 }
 
@@ -98,25 +103,31 @@ template <class F, int halved>
 struct SumTables {
   static constexpr int kOne = F::kOne, kGuards = 3;
   static constexpr int kFar = kOne == 8 ? 6 : 5;  // exponents apart by so much do not matter to each other
+  // With three bits of mantissa, sums have eight bits. Where larger mantissas from 5/4 on count half, with the next
+  // exponent, and so those of the smallest numbers, seven bits tell all sums apart.
+  static constexpr bool kRaises = kOne == 8;
+  // As those of the type, but an average cannot overflow.
+  static constexpr int kZero = halved ? 128 : F::kZero, kSmallestNormal = kZero + kOne;
   // A result is what is looked up for the exponent plus what is looked up for the sum, made positive by an offset.
-  static constexpr int kOffset = kOne == 8 ? 128 : 125, kBase = F::kZero - kOffset;
+  static constexpr int kOffset = kOne == 8 ? 128 + 8 * halved : 125, kBase = kZero - kOffset;
   // What is looked up where nothing is left. With this offset it gives, with any exponent, a result that no number has:
   // a table where one had it would not compile.
   static constexpr int kCancelled = kOne == 8 ? 1 : 0;
   // Sums that no numbers have; infinity is in the larger, and more or less than that where the smaller is infinite too.
-  static constexpr int kNanSum = F::kInfinite ? 124 : 250;
+  static constexpr int kNanSum = 124;
   static constexpr int kInfinity = 220, kInfinitySum = 120, kBothInfinite = 7;
-  // A result that no number has, for NaN where not all that overflows is. There the addition need not saturate.
-  static constexpr int kNanResult = 64;
+  // Where there is no infinity, the addition of both saturates for all that is NaN. Else no number has this result.
+  static constexpr int kNanResult = F::kInfinite ? 64 : 255;
+  static constexpr int kDiffer = 64;  // is added to the index in `smaller` where the signs differ
 
   // Of the larger magnitude: its exponent, and its mantissa with guard bits.
   ByteTable<128> exponent, larger;
   // Of the smaller one: its exponent, negated, and its mantissa; with `exponent` added, which saturates where the two are
   // too far apart, the index in `smaller` of its mantissa where it belongs.
   ByteTable<128> remainder;
-  ByteTable<64> smaller;
-  // By the sum of the mantissas, below 128 and from there on: what it adds to the exponent.
-  ByteTable<128> low, high;
+  ByteTable<128> smaller;
+  // By the sum of the mantissas: what it adds to the exponent.
+  ByteTable<128> combined;
   // By the lower bits of a result below the smallest normal number: the result as the type has it; 128 less where it
   // has no sign, as where numbers have cancelled out. A sum of nothing but zeros keeps its sign.
   ByteTable<128> small;
@@ -124,35 +135,41 @@ struct SumTables {
   constexpr SumTables() {
     constexpr int kNear = 255 - kFar * kOne;
     for (int x = 1; x < F::kSpecial; ++x) {
-      const int e = x < kOne ? 1 : x / kOne;
-      exponent.at[x] = kBase + e * kOne;
-      larger.at[x] = (x < kOne ? x : kOne + x % kOne) << kGuards;
+      const Larger l(x);
+      exponent.at[x] = kBase + l.exponent * kOne;
+      larger.at[x] = l.mantissa;
       const typename F::Normal n(x);
       remainder.at[x] = kNear - kBase - n.exponent * kOne + n.mantissa;
     }
     for (int d = 0; d < kFar; ++d) {
       for (int m = 0; m < kOne; ++m) {
-        const int whole = (kOne + m) << kGuards;
-        smaller.at[(kNear + d * kOne + m) & 63] = whole >> d | (whole % (1 << d) != 0);
+        const int index = (kNear + d * kOne + m) & 63, mantissa = shifted(d, m);
+        smaller.at[index] = distinct(mantissa);
+        smaller.at[index + kDiffer] = -mantissa;
+      }
+    }
+    // Exponents differ in every way there is.
+    for (int x = 1; x < (kFar + 2) * kOne; ++x) {
+      for (int y = 1; y <= x; ++y) {
+        const Larger l(x);
+        const typename F::Normal n(y);
+        const int d = l.exponent - n.exponent, mantissa = d < kFar ? shifted(d, n.mantissa) : 0;
+        put(l.mantissa + distinct(mantissa), l.mantissa + mantissa);
+        put(l.mantissa - mantissa, l.mantissa - mantissa);
       }
     }
     // Zero is too far from all but itself.
-    exponent.at[0] = kBase + kOne - 1;
-    remainder.at[0] = 255 - (kBase + kOne);
+    exponent.at[0] = exponent.at[1] - 1;
+    remainder.at[0] = 255 - exponent.at[1];
     larger.at[0] = smaller.at[254 & 63];
+    put(2 * larger.at[0], 2 * larger.at[0]);
 
-    low.at[0] = kCancelled;
-    for (int sum = 1; sum < 32 * kOne; ++sum) {
-      const int shift = log2_of(sum) - F::kMantissa;
-      const int code = (shift - kGuards - halved) * kOne + rounded(sum, shift) - kOne;
-      (sum < 128 ? low : high).at[sum % 128] = kOffset + code;
-    }
-    for (uint8_t& entry : small.at) entry = F::kZero;
-    for (int x = 0; x < F::kSpecial; ++x) small.at[exponent.at[x] + kCancelled] = F::kZero - 128;
+    for (uint8_t& entry : small.at) entry = kZero;
+    for (int x = 0; x < F::kSpecial; ++x) small.at[(exponent.at[x] + kCancelled) & 127] = kZero - 128;
     for (int n = 1; n < kOne << halved; ++n) {
-      uint8_t& entry = small.at[(F::kZero + typename F::Normal(n).code() - halved * kOne) & 127];
-      if (entry != F::kZero) throw "a number's result is one of those that cancel out";
-      entry = F::kZero + rounded(n, halved);
+      uint8_t& entry = small.at[(kZero + typename F::Normal(n).code() - halved * kOne) & 127];
+      if (entry != kZero) throw "a number's result is one of those that cancel out";
+      entry = kZero + rounded(n, halved);
     }
 
     for (int x = F::kSpecial; x < 128; ++x) {
@@ -164,14 +181,39 @@ struct SumTables {
       exponent.at[F::kSpecial] = kInfinity;
       larger.at[F::kSpecial] = kInfinitySum;
       smaller.at[kInfinity & 63] = -kBothInfinite;
-      low.at[kInfinitySum] = low.at[kInfinitySum - kBothInfinite] = 255 - kInfinity;
-      low.at[kInfinitySum + kBothInfinite] = 256 + kNanResult - kInfinity;  // the addition wraps around
-      low.at[kNanSum] = 256 + kNanResult - 255;
-      small.at[kNanResult] = F::kZero - 128 + F::kNan;
+      smaller.at[(kInfinity & 63) + kDiffer] = kBothInfinite;
+      combined.at[kInfinitySum] = combined.at[kInfinitySum - kBothInfinite] = kZero + F::kSpecial - kInfinity;
+      combined.at[kNanSum] = 256 + kNanResult - 255;
+      combined.at[kInfinitySum + kBothInfinite] = 256 + kNanResult - kInfinity;  // the addition wraps around
       for (int n = 0; n < kOne - 1 && halved == 0; ++n) small.at[n] = 255;  // what overflowed
-    } else {
-      high.at[kNanSum - 128] = 255;
     }
+    small.at[kNanResult & 127] = kZero - 128 + F::kNan;
+  }
+
+ private:
+  struct Larger {
+    int exponent, mantissa;
+    constexpr explicit Larger(int x)
+        : exponent(x < kOne ? 1 : x / kOne), mantissa((x < kOne ? x : kOne + x % kOne) << kGuards) {
+      if (kRaises && (x < 2 * kOne || x % kOne >= kOne / 4)) ++exponent, mantissa /= 2;
+    }
+  };
+
+  static constexpr int shifted(int exponents, int mantissa) {
+    const int whole = (kOne + mantissa) << kGuards;
+    return whole >> exponents | (whole % (1 << exponents) != 0);
+  }
+
+  // With this, sums from 128 on are odd, and without their highest bit none of the others is one of them.
+  static constexpr int distinct(int smaller) { return smaller + (kRaises && smaller >= 56 ? 1 : 0); }
+
+  constexpr void put(int index, int sum) {
+    const int shift = log2_of(sum) - F::kMantissa;
+    const int code = (shift - kGuards - halved) * kOne + rounded(sum, shift) - kOne;
+    const int value = sum == 0 ? kCancelled : kOffset + code;
+    uint8_t& entry = combined.at[index % 128];
+    if (entry != 0 && entry != value) throw "two sums are one index";
+    entry = value;
   }
 };
 
@@ -183,39 +225,30 @@ struct LookedUpSum {
   template <size_t n, class Acc>
   [[gnu::always_inline]] static void apply_each(Acc (&acc)[n], const Acc (&next)[n]) {
     constexpr const auto& t = kTables;
-    __m512i a[n], b[n], x[n], y[n], sign[n], exponent[n], mantissa[n], other[n], sum[n], result[n];
-    __mmask64 differ[n], high[n];
+    __m512i a[n], b[n], larger[n], smaller[n], differ[n], exponent[n], sum[n];
+    __mmask64 some[n];
     each<n>([&](size_t v) { a[v] = bits<__m512i>(acc[v].part[0]), b[v] = bits<__m512i>(next[v].part[0]); });
-    each<n>([&](size_t v) { x[v] = magnitudes(a[v]), y[v] = magnitudes(b[v]); });
-    // of the larger
-    each<n>([&](size_t v) { sign[v] = _mm512_ternarylogic_epi64(_mm512_sub_epi8(x[v], y[v]), b[v], a[v], 0xca); });
-    each<n>([&](size_t v) { differ[v] = _mm512_movepi8_mask(_mm512_xor_si512(a[v], b[v])); });
-    each<n>([&](size_t v) { mantissa[v] = _mm512_max_epu8(x[v], y[v]), other[v] = _mm512_min_epu8(x[v], y[v]); });
-    each<n>([&](size_t v) { exponent[v] = t.exponent[mantissa[v]]; });
-    each<n>([&](size_t v) { mantissa[v] = t.larger[mantissa[v]]; });
-    each<n>([&](size_t v) { other[v] = t.remainder[other[v]]; });
-    each<n>([&](size_t v) { other[v] = t.smaller[_mm512_adds_epu8(exponent[v], other[v])]; });
-    each<n>([&](size_t v) { sum[v] = _mm512_add_epi8(mantissa[v], other[v]); });
-    each<n>([&](size_t v) { sum[v] = _mm512_mask_sub_epi8(sum[v], differ[v], mantissa[v], other[v]); });
-    if constexpr (2 * F::kOne << t.kGuards > 127) {
-      each<n>([&](size_t v) { high[v] = _mm512_movepi8_mask(sum[v]); });
-      each<n>([&](size_t v) { result[v] = t.low.where(~high[v], sum[v]); });
-      each<n>([&](size_t v) { result[v] = t.high.where(high[v], result[v]); });
-    } else {
-      each<n>([&](size_t v) { result[v] = t.low[sum[v]]; });
-    }
+    // with the same sign, they compare as their magnitudes
+    each<n>([&](size_t v) { some[v] = _mm512_cmplt_epu8_mask(a[v], where(all(0x80), a[v], b[v])); });
+    each<n>([&](size_t v) { larger[v] = _mm512_mask_mov_epi8(a[v], some[v], b[v]); });
+    each<n>([&](size_t v) { smaller[v] = _mm512_mask_mov_epi8(b[v], some[v], a[v]); });
+    // the highest bit, moved to the place of `kDiffer`
+    each<n>([&](size_t v) { differ[v] = _mm512_avg_epu8(_mm512_xor_si512(a[v], b[v]), all(-1)); });
+    each<n>([&](size_t v) { exponent[v] = t.exponent[larger[v]]; });
+    each<n>([&](size_t v) { smaller[v] = _mm512_adds_epu8(exponent[v], t.remainder[smaller[v]]); });
+    each<n>([&](size_t v) { smaller[v] = t.smaller[where(all(t.kDiffer), differ[v], smaller[v])]; });
+    each<n>([&](size_t v) { sum[v] = _mm512_add_epi8(t.larger[larger[v]], smaller[v]); });
+    each<n>([&](size_t v) { sum[v] = t.combined[sum[v]]; });
     each<n>([&](size_t v) {
-      result[v] = F::kInfinite ? _mm512_add_epi8(exponent[v], result[v]) : _mm512_adds_epu8(exponent[v], result[v]);
+      sum[v] = F::kInfinite ? _mm512_add_epi8(exponent[v], sum[v]) : _mm512_adds_epu8(exponent[v], sum[v]);
     });
+    // the byte after `kNanResult` is 0 where NaN is what saturates
+    constexpr int after = F::kInfinite ? 0 : 1;
     each<n>([&](size_t v) {
-      result[v] = t.small.where(_mm512_cmplt_epu8_mask(result[v], all(F::kSmallestNormal)), result[v]);
+      some[v] = _mm512_cmplt_epu8_mask(_mm512_add_epi8(sum[v], all(after)), all(t.kSmallestNormal + after));
     });
-    each<n>([&](size_t v) {
-      // what overflows is NaN without a sign, and the next byte after it is 0
-      if constexpr (!F::kInfinite) sign[v] = _mm512_and_si512(sign[v], _mm512_add_epi8(result[v], all(1)));
-      result[v] = signed_codes<F>(result[v], sign[v]);
-      acc[v].part[0] = bits<U8>(result[v]);
-    });
+    each<n>([&](size_t v) { sum[v] = t.small.where(some[v], sum[v]); });
+    each<n>([&](size_t v) { acc[v].part[0] = bits<U8>(signed_codes<t.kZero>(sum[v], larger[v])); });
   }
 };
 
@@ -253,13 +286,13 @@ struct LookedUpProduct {
     const __m512i a = bits<__m512i>(left), b = bits<__m512i>(right), x = magnitudes(a), y = magnitudes(b);
     const __mmask64 some = _mm512_test_epi8_mask(x, x) & _mm512_test_epi8_mask(y, y);
     const __m512i f = t.factor[x], g = t.factor[y];
-    const __m512i mantissas = _mm512_ternarylogic_epi64(all(F::kOne - 1), f, _mm512_slli_epi16(g, F::kMantissa), 0xca);
+    const __m512i mantissas = where(all(F::kOne - 1), f, _mm512_slli_epi16(g, F::kMantissa));
     const __m512i result = _mm512_adds_epu8(_mm512_adds_epu8(f, g), t.both[mantissas]);
     // A subnormal product is rounded at another place, and infinity times zero is none.
     const __mmask64 other = _mm512_mask_cmplt_epu8_mask(some, result, all(F::kSmallestNormal)) |
                             _mm512_cmpeq_epi8_mask(result, all(-1));
     const __m512i or_zero = _mm512_mask_mov_epi8(all(F::kZero), some, result);
-    const __m512i number = signed_codes<F>(or_zero, _mm512_xor_si512(a, b));
+    const __m512i number = signed_codes<F::kZero>(or_zero, _mm512_xor_si512(a, b));
     if (other == 0) [[likely]] return bits<U8>(number);
     return bits<U8>(_mm512_mask_mov_epi8(number, other, widened(left, right)));
   }

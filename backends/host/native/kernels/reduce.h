@@ -36,7 +36,8 @@ template <class Op, size_t vectors, class Acc>
   }
 }
 
-template <class Type, class Op, class Finish>
+// `sources`: how many there are, or 0 for any number.
+template <class Type, class Op, class Finish, int sources = 0>
 struct Reduction {
   using Stored = typename Type::Stored;
   using Raw = typename Type::Raw;
@@ -54,7 +55,8 @@ struct Reduction {
     const Stored* from = static_cast<const Stored*>(o.src[0]) + s;
 #pragma GCC unroll 4
     for (size_t v = 0; v < vectors; ++v) acc[v] = Type::widen(load(from + v * kLanes));
-    for (int k = 1; k < o.nsrc; ++k) {
+    const int nsrc = sources > 0 ? sources : o.nsrc;
+    for (int k = 1; k < nsrc; ++k) {
       from = static_cast<const Stored*>(o.src[k]) + s;
       Acc next[vectors];
 #pragma GCC unroll 4
@@ -155,7 +157,7 @@ template <class Type, class Op, class Pair, class PairOp>
 void reduce_pairs(uint64_t divisor, const void* const* src, int nsrc, void* const* dst, int ndst, size_t count,
                   bool streaming) {
   if (nsrc == 2) {
-    Reduction<Pair, PairOp, Keep>::run(1, Operands{src, nsrc, dst, ndst}, count, streaming);
+    Reduction<Pair, PairOp, Keep, 2>::run(1, Operands{src, nsrc, dst, ndst}, count, streaming);
   } else {
     reduce<Type, Op>(divisor, src, nsrc, dst, ndst, count, streaming);
   }
@@ -166,7 +168,7 @@ template <class Type, class Pair, class PairSum, class PairMean>
 void average_pairs(uint64_t divisor, const void* const* src, int nsrc, void* const* dst, int ndst, size_t count,
                    bool streaming) {
   if (nsrc == 2 && divisor == 2) {
-    Reduction<Pair, PairMean, Keep>::run(1, Operands{src, nsrc, dst, ndst}, count, streaming);
+    Reduction<Pair, PairMean, Keep, 2>::run(1, Operands{src, nsrc, dst, ndst}, count, streaming);
   } else if (divisor <= 1) {
     reduce_pairs<Type, Sum, Pair, PairSum>(divisor, src, nsrc, dst, ndst, count, streaming);
   } else {
