@@ -20,10 +20,14 @@ from hal_host.segment import Handle
 FROM = {
     Collective.SEND_RECV: 1,
     Collective.BROADCAST: 1,
+    Collective.ALL_GATHER: 1,
+    Collective.ALL_TO_ALL: 1,
+    Collective.GATHER: 2,
+    Collective.SCATTER: 2,
     Collective.ALL_REDUCE: 8,
 }
-"""From how many times `least` on it is faster; of an all_reduce where all ranks are in place. Elsewhere scratch is as
-fast at any length."""
+"""From how many times `least` on it is faster, of a rank's block or of what it passes on; of an all_reduce where all
+ranks are in place. Other reductions are faster through scratch at any length."""
 
 
 def agree(membership: Membership, handles: Sequence[Handle], least: int) -> int | None:
