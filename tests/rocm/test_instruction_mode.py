@@ -78,10 +78,14 @@ def test_an_address_that_is_none_is_named(interpreted: Run) -> None:
 
 
 def clauses() -> list[Any]:
-    """Every profile on every architecture with every binding; the slow tests take each architecture with one."""
-    chosen = {("gfx90a", "hip-python"), ("gfx942", "pyhip")}
+    """Every profile on every architecture with every binding; the slow tests take each with one."""
+    chosen = {
+        ("executor", "gfx90a", "hip-python"),
+        ("packets", "gfx942", "pyhip"),
+        ("semaphores", "gfx942", "pyhip"),
+    }
     return [
-        pytest.param(*each, marks=() if each[1:] in chosen else pytest.mark.exhaustive)
+        pytest.param(*each, marks=() if each in chosen else pytest.mark.exhaustive)
         for each in itertools.product(["executor", "packets", "semaphores"], TARGETS, BOTH)
     ]
 

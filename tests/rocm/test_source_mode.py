@@ -66,11 +66,27 @@ def test_tests_that_are_named_are_there():
         assert f"def {pattern.strip('*').removesuffix('[2')}(" in sources
 
 
+def clauses():
+    """Every part with each binding: ranks are threads with one, processes with the other. The slow tests take most with
+    one of them."""
+    on_threads, on_processes = ("hip-python", "threads"), ("pyhip", "processes")
+    chosen = {
+        "reductions": [on_processes],
+        "plans": [on_processes],
+        "faults": [on_threads, on_processes],
+        "channels": [on_threads],
+        "collectives": [on_threads],
+    }
+    return [
+        pytest.param(part, *each, marks=() if each in chosen[part] else pytest.mark.exhaustive)
+        for part in PARTS
+        for each in (on_threads, on_processes)
+    ]
+
+
 @pytest.mark.timeout(320)
-@pytest.mark.parametrize(("binding", "ranks"), [("hip-python", "threads"), ("pyhip", "processes")])
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(("part", "binding", "ranks"), clauses())
 def test_clauses_of(run, part, binding, ranks):
-    """Every profile with each binding: ranks are threads with one, processes with the other."""
     chosen = [word for profile in PARTS[part] for word in ("--profile", profile)]
     for test in (f"*[2-{ranks}*", "*[1*", *IN_NO_PAIR_OF_THREADS):
         chosen += ["--test", test]
