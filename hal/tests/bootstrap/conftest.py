@@ -62,6 +62,11 @@ class Job:
             self.stores[rank] = self._stack.enter_context(store)
         return self.stores[ranks[-1]]
 
+    def given(self, name):
+        """The ranks whose values in an all_gather have come to the server."""
+        gather = self.server._table._gathers.get(f"all_gather {name}")
+        return set() if gather is None else set(gather.values)
+
     def __getitem__(self, rank):
         return self.stores[rank]
 

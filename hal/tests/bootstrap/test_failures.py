@@ -87,7 +87,7 @@ def test_a_value_given_before_death_still_counts(make_job, together, wait_until,
 
     def act(rank):
         if rank == 2:
-            wait_until(lambda: job[0]._waiting and job[1]._waiting)
+            wait_until(lambda: job.given("x") == {0, 1})
             drop_connection(job[1])
             wait_until(lambda: job[2].dead_ranks() == [1])
         return job[rank].all_gather("x", bytes([rank]), range(3))
