@@ -53,7 +53,34 @@ def test_when_it_is_done(monkeypatch: pytest.MonkeyPatch, least: str, in_place: 
         out = comm.all_reduce(x, x if comm.rank in in_place else np.empty_like(x))
         assert (out == 3).all()
         (executable,) = comm._caller.calls._kept.values()
-        return bool(executable.native.ran_plain)  # type: ignore[attr-defined]  # of the host
+        return bool(executable.native.ran_plain)  # type: ignore[attr-defined]  # the host's have it
+
+    assert run_local(2, body, timeout=20) == [reached] * 2
+
+
+@pytest.mark.parametrize("reached", [True, False])
+@pytest.mark.parametrize(("collective", "times"), [("all_gather", 1), ("all_to_all", 1), ("gather", 2), ("scatter", 2)])
+def test_from_how_long_blocks_on(monkeypatch: pytest.MonkeyPatch, collective: str, times: int, reached: bool) -> None:
+    """A block here has 8 KiB."""
+    monkeypatch.setenv("HAL_HOST_SINGLE_COPY", str(8192 // times + (not reached)))
+    monkeypatch.setenv(f"HAL_ALGORITHMS_{collective.upper()}", "direct_mapped")
+
+    def body(comm: Communicator) -> bool:
+        block, blocks = np.full(2048, comm.rank, np.int32), np.full(4096, comm.rank, np.int32)
+        both, got = [0] * 2048 + [1] * 2048, np.empty_like(blocks)
+        match collective:
+            case "all_gather":
+                assert comm.all_gather(block, got).tolist() == both
+            case "all_to_all":
+                assert comm.all_to_all(blocks, got).tolist() == both
+            case "gather":
+                comm.gather(block, got if comm.rank == 0 else None, root=0)
+                assert comm.rank == 1 or got.tolist() == both
+            case "scatter":
+                comm.scatter(blocks if comm.rank == 1 else None, block, root=1)
+                assert (block == 1).all()
+        (executable,) = comm._caller.calls._kept.values()
+        return bool(executable.native.ran_plain)  # type: ignore[attr-defined]  # the host's have it
 
     assert run_local(2, body, timeout=20) == [reached] * 2
 
@@ -75,7 +102,7 @@ def test_memory_that_the_kernel_does_not_copy_goes_through_scratch(
         got = comm.broadcast(x, np.empty(1024, np.int32), root=1)
         assert special or (got == 1).all()
         (executable,) = comm._caller.calls._kept.values()
-        return bool(executable.native.ran_plain)  # type: ignore[attr-defined]  # of the host
+        return bool(executable.native.ran_plain)  # type: ignore[attr-defined]  # the host's have it
 
     assert run_local(2, body, timeout=20) == [not special] * 2
 
