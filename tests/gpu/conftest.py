@@ -38,8 +38,9 @@ def driver_library(cache: Path) -> Path:
 
 def cuda_environment(cache: Path, **settings: str) -> dict[str, str]:
     """The environment of a process on the double of CUDA; `settings` become DOUBLE_ variables."""
-    cpu = sorted((ROOT / "tests" / "device" / "cpu").glob("*.h"))  # what kernels are compiled with, there alone
-    kernels = cache / hashlib.sha256(b"".join(path.read_bytes() for path in cpu)).hexdigest()[:12]
+    # what kernels are compiled with and by, there alone
+    used = [*sorted((ROOT / "tests" / "device" / "cpu").glob("*.h")), CUDA / "cupy" / "cuda" / "nvrtc.py"]
+    kernels = cache / hashlib.sha256(b"".join(path.read_bytes() for path in used)).hexdigest()[:12]
     return {
         **{key: value for key, value in os.environ.items() if not key.startswith(("HAL_", "DOUBLE_"))},
         "PYTHONPATH": str(CUDA),
@@ -97,5 +98,5 @@ def both(request: pytest.FixtureRequest) -> dict[str, str]:
     paths = {name: os.pathsep.join((cuda[name], hip[name])) for name in ("PYTHONPATH", "LD_LIBRARY_PATH")}
     small = {f"HAL_{section}_SEGMENT_SIZE": "128M" for section in ("CUDA", "ROCM")}
     # each double's library compiles for CPUs in a way of its own: their kernels are kept apart
-    apart = {"XDG_CACHE_HOME": str(cache / "kernels-of-both")}
+    apart = {"XDG_CACHE_HOME": cuda["XDG_CACHE_HOME"] + "-of-both"}
     return hip | paths | small | apart | {"HAL_CUDA_THREADS": "1", "HAL_ROCM_THREADS": "4"}

@@ -27,6 +27,15 @@ from .shared import OnADouble
 
 CASES = 100
 LARGE = 1 << 25
+HOLD = """
+#include <hal/device/wait.h>
+
+// keeps its stream busy for so long
+HAL_KERNEL void hold(hal::device::u64 nanoseconds) {
+  hal::device::u64 began = hal::device::clock_ns();
+  while (hal::device::clock_ns() - began < nanoseconds) hal::device::pause();
+}
+"""
 
 
 class OwnJobs(Jobs):
@@ -139,10 +148,12 @@ def late(comm: Communicator) -> str:
     began = time.monotonic()
     try:
         if comm.rank:
-            stream, room = comm.device.create_stream(), comm.device.allocate(LARGE)
-            for _ in range(60):
-                comm.device.fill(room.address, 0, LARGE, stream)
-            comm.on(stream).all_reduce(x, timeout=0.02)
+            stream = comm.device.create_stream()
+            comm.device.launch(comm.device.compile(HOLD).hold, 1, 1, [10**9], stream)
+            try:
+                comm.on(stream).all_reduce(x, timeout=0.02)
+            finally:
+                stream.synchronize(20)
         else:
             comm.all_reduce(x)
     except HalError as error:

@@ -43,10 +43,11 @@ def moduleUnload(module):
 def moduleGetFunction(module: int, name: str) -> int:
     try:
         function = _modules[module][f"double_launch_{name}"]
+        count = ctypes.c_uint.in_dll(_modules[module], f"double_arguments_{name}").value
     except AttributeError:
         raise CUDADriverError("CUDA_ERROR_NOT_FOUND: named symbol not found") from None
     number = len(_functions) + 0x100
-    _functions[number] = (function, name)
+    _functions[number] = (function, count)
     return number
 
 
@@ -57,21 +58,12 @@ def occupancyMaxActiveBlocksPerMultiprocessor(function, block, dynamic):
 
 def launchKernel(f, gx, gy, gz, bx, by, bz, shared, stream, params, extra):
     assert (gy, gz, by, bz, shared, extra) == (1, 1, 1, 1, 0, 0)
-    function, name = _functions[f]
+    function, count = _functions[f]
     target = runtime._stream(stream)
     if target.device != runtime.getDevice():
         raise CUDADriverError("CUDA_ERROR_INVALID_HANDLE: invalid resource handle")
-    count = 12 if name == "hal_execute" else 8
-    taken = []  # the driver copies arguments when it is called
-    for i in range(count):
-        at = ctypes.c_void_p.from_address(params + 8 * i).value
-        if not at or (name != "hal_execute" and i >= _count(params)):
-            break
-        taken.append(ctypes.c_uint64.from_address(at).value)
-    values = [ctypes.c_uint64(value) for value in taken]
-    pointers = (ctypes.c_void_p * max(1, count))(*(ctypes.addressof(value) for value in values))
-    target.enqueue(lambda: function(gx, bx, pointers) and values)
-
-
-def _count(params):
-    return 0
+    pointers = (ctypes.c_void_p * count).from_address(params)
+    # the driver copies arguments when it is called
+    values = [ctypes.c_uint64(ctypes.c_uint64.from_address(at).value) for at in pointers]
+    copied = (ctypes.c_void_p * max(1, count))(*(ctypes.addressof(value) for value in values))
+    target.enqueue(lambda: function(gx, bx, copied) and values)

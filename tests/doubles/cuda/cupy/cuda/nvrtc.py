@@ -58,6 +58,7 @@ def compileProgram(number, options):
                 f'extern "C" void double_launch_{kernel}(unsigned g, unsigned b, unsigned long long** a) {{\n'
                 f"  hal::device::run_grid(g, b, 0, [&] {{ {'hal::device::' * ('namespace hal' in program.source)}"
                 f"{kernel}({values}); }});\n}}\n"
+                f'extern "C" const unsigned double_arguments_{kernel} = {count};\n'
             )
         (folder / "kernel.cpp").write_text(program.source + '\n#include "grid.h"\n' + "".join(entries))
         command = [os.environ.get("CXX", "g++"), "-std=c++17", "-O1", "-shared", "-fPIC", "-pthread", f"-I{CPU}",
