@@ -77,6 +77,7 @@ class Launch {
   void signal(const Instruction& instruction);
   bool move(Block& block, const Instruction& instruction);
   void move_plain(const Instruction& instruction, const Window& window);
+  void add_claimed(const Instruction& instruction, const Operand* operands);
   void move_packets(const Instruction& instruction, const Window& window);
   bool packets_ready(Block& block, const Instruction& instruction, const Window& window);
   bool barrier(Block& block, const Instruction& instruction);

@@ -92,11 +92,12 @@ double repeat(hal::Executable& executable, uint64_t input, uint64_t input_bytes,
 
 hal::Program make_program(const hal::Lane& lane, const std::vector<std::vector<int64_t>>& blocks,
                           const std::vector<int32_t>& semaphores, int dtype, int slots, bool maps_input,
-                          bool maps_output, bool in_place, uint64_t scratch_reach) {
+                          bool maps_output, bool in_place, uint64_t scratch_reach,
+                          const std::vector<std::vector<int32_t>>& claims, bool roams) {
   // no header of a member elsewhere is scratch
   if (!lane.links.empty()) scratch_reach = lane.scratch_bytes;
   return hal::Program(blocks, semaphores, dtype, slots, maps_input, maps_output, in_place, scratch_reach, lane.rank, lane.size,
-                      lane.scratch_bytes, lane.options.roams);
+                      lane.scratch_bytes, roams && lane.options.roams, claims);
 }
 
 // For each member, what it announced for this launch: (collective, dtype, op, root, count, plan), or None.
@@ -186,12 +187,13 @@ NB_MODULE(_native, m) {
       .def("__init__",
            [](hal::Program* self, const hal::Lane& lane, const std::vector<std::vector<int64_t>>& blocks,
               const std::vector<int32_t>& semaphores, int dtype, int slots, bool maps_input, bool maps_output,
-              bool in_place, uint64_t scratch_reach) {
+              bool in_place, uint64_t scratch_reach, const std::vector<std::vector<int32_t>>& claims, bool roams) {
              new (self) hal::Program(make_program(lane, blocks, semaphores, dtype, slots, maps_input, maps_output,
-                                                  in_place, scratch_reach));
+                                                  in_place, scratch_reach, claims, roams));
            },
            "lane"_a, "blocks"_a, "semaphores"_a, "dtype"_a, "slots"_a, "maps_input"_a, "maps_output"_a,
-           "in_place"_a, "scratch_reach"_a);
+           "in_place"_a, "scratch_reach"_a, "claims"_a = std::vector<std::vector<int32_t>>{},
+           "roams"_a = true);
 
   nb::class_<hal::Link>(m, "Link")
       .def("__init__",
@@ -244,15 +246,17 @@ NB_MODULE(_native, m) {
       .def("__init__",
            [](hal::Executable* self, hal::Lane& lane, int collective, int dtype, int op, int root, uint64_t count,
               uint64_t plan, const hal::Program& any, const hal::Program* mapped, bool single_copy,
-              bool only_in_place) {
+              bool plain_in_place, bool mapped_in_place) {
              hal::CallKey key{static_cast<uint8_t>(collective), static_cast<uint8_t>(dtype), static_cast<uint8_t>(op),
                               0, root, count, plan};
              std::vector<hal::Program> variant;
              if (mapped != nullptr) variant.push_back(*mapped);
-             new (self) hal::Executable(lane, key, {any}, std::move(variant), single_copy, only_in_place);
+             new (self) hal::Executable(lane, key, {any}, std::move(variant), single_copy, plain_in_place,
+                                             mapped_in_place);
            },
            "lane"_a, "collective"_a, "dtype"_a, "op"_a, "root"_a, "count"_a, "plan"_a, "any"_a,
-           "mapped"_a = nb::none(), "single_copy"_a = false, "only_in_place"_a = false, nb::keep_alive<1, 2>())
+           "mapped"_a = nb::none(), "single_copy"_a = false, "plain_in_place"_a = false,
+           "mapped_in_place"_a = false, nb::keep_alive<1, 2>())
       .def_ro("ran_mapped", &hal::Executable::ran_mapped)
       .def_ro("ran_plain", &hal::Executable::ran_plain)
       .def_rw("number", &hal::Executable::number)

@@ -193,7 +193,7 @@ uint64_t places_for(uint64_t reach, uint64_t room) {
 
 Program::Program(const std::vector<std::vector<int64_t>>& words, const std::vector<int32_t>& semaphores, int dtype,
                  int slots, bool maps_input, bool maps_output, bool in_place, uint64_t scratch_reach, int rank,
-                 int members, uint64_t scratch_bytes, bool roams)
+                 int members, uint64_t scratch_bytes, bool roams, const std::vector<std::vector<int32_t>>& claims)
     : semaphores(semaphores),
       itemsize(dtype >= 0 && dtype < kernels::kDTypes ? int(kernels::size_of(kernels::DType(dtype))) : 1),
       slots(slots),
@@ -216,6 +216,13 @@ Program::Program(const std::vector<std::vector<int64_t>>& words, const std::vect
   }
   std::vector<uint64_t> signals(static_cast<size_t>(members) * kChannelSlots * 2 + 1, 0);  // the last: the common counter
   for (const auto& block : words) blocks.push_back(Decoder(*this, block, dtype).block(signals));
+  // what lies in a header goes back and forth with the header
+  for (size_t b = 0; b < std::min(in_header ? 0 : blocks.size(), claims.size()); b++) {
+    for (Instruction& instruction : blocks[b]) {
+      auto found = std::find(claims[b].begin(), claims[b].end(), instruction.position);
+      instruction.claims = instruction.opcode == Opcode::kMove && found != claims[b].end();
+    }
+  }
 }
 
 }  // namespace hal

@@ -28,6 +28,7 @@ struct Instruction {
   bool scratch = false;        // move: whether a scratch operand needs a loop's slot
   bool reads_others = false;   // move: some source is another member's
   bool writes_others = false;  // move: some destination is
+  bool claims = false;         // move: nobody else reads what it reads of other members' memory
   int32_t position = 0;        // number of the plan's instruction in its block
   int32_t a = 0, b = 0;        // barrier: id, blocks; acquire, release: semaphore; loop: index past its end, pieces
   uint32_t first = 0, count = 0;     // channels, or sources, in the program's tables
@@ -58,7 +59,7 @@ struct Program {
   // Decode; throws std::invalid_argument where the words are not a program for this member of `members`.
   Program(const std::vector<std::vector<int64_t>>& blocks, const std::vector<int32_t>& semaphores, int dtype,
           int slots, bool maps_input, bool maps_output, bool in_place, uint64_t scratch_reach, int rank, int members,
-          uint64_t scratch_bytes, bool roams);
+          uint64_t scratch_bytes, bool roams, const std::vector<std::vector<int32_t>>& claims);
 };
 
 }  // namespace hal

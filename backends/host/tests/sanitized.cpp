@@ -23,6 +23,10 @@
 namespace hal::kernels {
 
 void copy(void* dst, const void* src, size_t nbytes, bool) { std::memcpy(dst, src, nbytes); }
+void claim(const void* src, size_t nbytes) {
+  auto* at = static_cast<volatile uint8_t*>(const_cast<void*>(src));
+  for (size_t i = 0; i < nbytes; i += 64) at[i] = at[i];
+}
 
 ReduceFn lookup(DType, Op) {
   return [](uint64_t, const void* const* src, int nsrc, void* const* dst, int ndst, size_t count, bool) {
@@ -115,16 +119,20 @@ int main() {
   for (int m = 0; m < size; m++) {
     auto slots = read<int>();
     auto reach = read<uint64_t>();
+    auto roams = read<int>() != 0;
     std::vector<std::vector<int64_t>> blocks(read<size_t>());
+    std::vector<std::vector<int32_t>> claims;
     for (auto& block : blocks) {
       block.resize(read<size_t>());
       for (auto& word : block) word = read<int64_t>();
+      claims.emplace_back(read<size_t>());
+      for (auto& position : claims.back()) position = read<int32_t>();
     }
     lanes.push_back(std::make_unique<hal::Lane>(m, views[m], 0, scratch, 0xffffffff - 20, hal::LaneOptions{20, 5, hosts == 1}));
     lanes[m]->recorder = recorder;
     std::vector<hal::Program> program;
     program.emplace_back(blocks, std::vector<int32_t>{}, kInt32, slots, false, false, true, hosts > 1 ? scratch : reach, m, size,
-                         scratch, hosts == 1);
+                         scratch, roams, claims);
     hal::CallKey key{0, kInt32, 0, 0, -1, count, 1};
     executables.push_back(std::make_unique<hal::Executable>(*lanes[m], key, program, std::vector<hal::Program>{}));
   }

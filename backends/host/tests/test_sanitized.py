@@ -13,10 +13,13 @@ from hal.interface.dtypes import DType
 from hal.plan.layout import Layout
 from hal.plan.lower import lower
 from hal_collectives.algorithms import get
+from hal_host.claims import claims
 
 NATIVE = Path(__file__).parents[1] / "native"
 HEADERS = Path(__file__).parents[3] / "hal" / "src"
-CORE = ("fence", "lane", "launch", "link", "program", "remote", "single_copy", "tcp", "tcp_receive", "trace", "waiting")
+APART = {"module", "tcp_module", "arena", "bound", "fast", "front"}
+"""What serves Python."""
+CORE = sorted(each.stem for each in NATIVE.glob("*.cpp") if each.stem not in APART)
 SCRATCH = 1 << 21
 
 
@@ -73,9 +76,11 @@ def assert_no_data_race(program: Path, name: str, size: int, records: int, hosts
     for rank in range(size):
         lowered = lower(plan, rank, Layout.uniform(plan, count, 4), DType.INT32)
         reach = SCRATCH if lowered.scratch_reach is None else lowered.scratch_reach
-        words += [lowered.channel_slots, reach, len(lowered.blocks)]
-        for block in lowered.blocks:
-            words += [len(block), *block]
+        claimed = claims(plan)
+        words += [lowered.channel_slots, reach, int(hosts == 1 and not claimed.all), len(lowered.blocks)]
+        for block, positions in zip(lowered.blocks, claimed.moves[rank], strict=True):
+            positions = positions if hosts == 1 else []
+            words += [len(block), *block, len(positions), *positions]
     done = subprocess.run(
         [str(program)],
         input=" ".join(map(str, words)),

@@ -121,6 +121,7 @@ class Calls:
             any_order=not dtype.is_float,
         )
         plain, mapped = select(mapped=False), select(mapped=True)
+        apart = select(mapped=True, all_in_place=False)
         for chosen in (plain, mapped):
             if isinstance(chosen, PlanFile):
                 chosen.check_op(op)
@@ -133,7 +134,8 @@ class Calls:
             layout=layout,
             collective=collective,
             executor=executor,
-            identity=_identity(plain, mapped),
+            identity=_identity(plain, mapped, apart),
+            pays_in_place=apart != mapped,
         )
         return self._keep(key, executable)
 

@@ -1,8 +1,8 @@
 """Which algorithm a call uses: the one that the user pinned, or else that of a table.
 
 Table and pins have one form: for each collective a name, or rules of which the first that fits is taken (`ranks`,
-`max_bytes`, `algorithm`); pins may name a file (`plan`) in place of an algorithm. Sizes are those of nccl-tests: the
-bytes of the larger buffer, `count * itemsize` of it.
+`max_bytes`, `in_place`, `algorithm`); pins may name a file (`plan`) in place of an algorithm. Sizes are those of
+nccl-tests: the bytes of the larger buffer, `count * itemsize` of it.
 All ranks find the same answer, since it depends on nothing but what they agree on.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import resources
 from pathlib import Path
 
@@ -96,6 +96,7 @@ def choose(
     *,
     mapped: bool,
     in_place: bool = False,
+    all_in_place: bool = True,
     pins: Algorithms | None = None,
     table: SelectionTable | None = None,
     ranks_per_host: int | None = None,
@@ -104,10 +105,10 @@ def choose(
     """The algorithm for a call of `nbytes` bytes on `size` ranks.
 
     `mapped` says that the buffers of every rank are registered memory, `in_place` that output and input share memory
-    on any rank. A variable-count form is chosen by the rules and pins of its uniform collective. `ranks_per_host` is
-    how many ranks each host has, None where these differ or do not follow each other; a table's algorithms that treat
-    hosts as nodes are for more than one. `any_order` says that the call gives the same bits in whatever order it
-    reduces.
+    on any rank, `all_in_place` that on every rank the output is the input. A variable-count form is chosen by the rules
+    and pins of its uniform collective. `ranks_per_host` is how many ranks each host has, None where these differ or do
+    not follow each other; a table's algorithms that treat hosts as nodes are for more than one. `any_order` says that
+    the call gives the same bits in whatever order it reduces.
 
     A rule of `pins` that fits comes first; one of a plan file fits the sizes alone that the file is made for. It is
     passed over where its algorithm cannot serve these buffers: it reaches others' buffers and these are not mapped, it
@@ -124,6 +125,21 @@ def choose(
             and (algorithm.variable or asked is asked.uniform)
         )
 
+    def waits_for_in_place(rule: AlgorithmRule, algorithm: Algorithm) -> bool:
+        return rule.in_place and algorithm.mapped and not all_in_place
+
+    as_plain = partial(
+        choose,
+        collective,
+        size,
+        nbytes,
+        mapped=False,
+        in_place=in_place,
+        pins=pins,
+        table=table,
+        ranks_per_host=ranks_per_host,
+        any_order=any_order,
+    )
     ranks_per_host = ranks_per_host or size
     several = 1 < ranks_per_host < size  # hosts of several ranks
     for rule in getattr(pins, uniform, None) or ():
@@ -133,6 +149,8 @@ def choose(
                 continue
             if not pinned.supports(size):
                 raise UsageError(f"pinned for {uniform}: {pinned.name!r} serves {pinned.ranks}, not {size}")
+            if allowed(pinned) and waits_for_in_place(rule, pinned):
+                return as_plain()
             if allowed(pinned):
                 return pinned.in_nodes(ranks_per_host) if pinned.by_node and several else pinned
             break
@@ -143,6 +161,8 @@ def choose(
             continue
         if table.keeps_order and not (candidate.in_order or any_order):
             continue
+        if waits_for_in_place(rule, candidate):
+            return as_plain()
         if not candidate.by_node:
             return candidate
         if several:

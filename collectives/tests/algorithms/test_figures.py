@@ -39,7 +39,8 @@ def test_every_algorithm_has_figures(algorithm: Algorithm, size: int) -> None:
 def test_sizes_in_words() -> None:
     assert get("all_reduce", "one_phase").sizes(2) == "<= 2 KiB"
     assert get("all_reduce", "one_phase").sizes(12) == "plain: <= 8 KiB"
-    assert get("all_reduce", "two_phase_mapped").sizes(2) == "mapped: > 16 KiB"
+    assert get("all_reduce", "two_phase_mapped").sizes(2) == "mapped in place: > 16 KiB; mapped else: > 4 MiB"
+    assert get("all_reduce", "two_phase_mapped").sizes(4) == "mapped: > 4 KiB"
     assert get("all_reduce", "ring").sizes(2) == ""
     assert get("broadcast", "publish").sizes(4) == "<= 16 KiB"
     assert get("barrier", "all_pairs").sizes(3) == "all"

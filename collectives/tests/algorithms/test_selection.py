@@ -63,6 +63,24 @@ def test_short_messages_are_published_and_long_ones_go_by_the_memory() -> None:
     assert choose("all_reduce", 8, 16 << 10, mapped=True).name == "two_phase_mapped"
 
 
+@pytest.mark.parametrize("where", ["table", "pins"])
+def test_a_rule_for_calls_in_place_leaves_others_to_what_plain_buffers_take(where: str) -> None:
+    rules = [{"algorithm": "two_phase_mapped", "max_bytes": 100, "in_place": True}, {"algorithm": "ring"}]
+    table = SelectionTable.parse(str({"all_reduce": rules}).encode(), "x.yaml")
+    chosen: dict[str, Any] = {"table": table} if where == "table" else {"pins": pinned(all_reduce=rules)}
+
+    def name(nbytes: int, **call: bool) -> str:
+        return choose("all_reduce", 2, nbytes, **chosen, **call).name
+
+    assert name(100, mapped=True) == "two_phase_mapped"
+    plain = "ring" if where == "table" else "one_phase"  # a pin that cannot serve leaves it to the table
+    assert name(100, mapped=True, all_in_place=False) == name(100, mapped=False) == plain
+    assert name(101, mapped=True) == "ring"
+    rules[0]["algorithm"] = "one_phase"  # one that serves plain buffers is for all
+    chosen = {"pins": pinned(all_reduce=rules)}
+    assert name(100, mapped=True, all_in_place=False) == name(100, mapped=False) == "one_phase"
+
+
 def test_in_place_all_to_all_does_not_overwrite_what_others_read() -> None:
     assert choose("all_to_all", 4, 1 << 20, mapped=True).name == "direct_mapped"
     assert choose("all_to_all", 4, 1 << 20, mapped=True, in_place=True).name == "staged"

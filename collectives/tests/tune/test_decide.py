@@ -83,6 +83,16 @@ def test_the_file_reads_as_the_same_table():
     assert text.startswith("# Which algorithm a call uses, as `hal tune` measured it on 2")
 
 
+def test_what_only_pays_in_place_is_compared_by_what_other_calls_take():
+    before = b"all_reduce: [{algorithm: two_phase_mapped, max_bytes: 128, in_place: true}, {algorithm: staged}]"
+    times = {"two_phase_mapped": 1.0, "staged": 3.0}
+    table, found = decide([timing(64, True, times)], SelectionTable.parse(before, "x"))
+    assert [(gain.before, gain.after) for gain in found] == [("staged", "two_phase_mapped")]
+    assert [rule.in_place for rule in table.rules["all_reduce"]] == [False, True, False]
+    again = SelectionTable.parse(as_yaml(table, "y").encode(), "z")
+    assert again.rules["all_reduce"] == tuple(table.rules["all_reduce"])
+
+
 def test_the_gain_is_told_case_by_case():
     _, found = decide([timing(64, False, PLAIN), timing(1 << 20, False, {"staged": 1.0})], TABLE)
     assert gains(found, TABLE.label).splitlines() == [

@@ -66,6 +66,10 @@ void reduce(DType dtype, Op op, uint64_t divisor, const void* const* src, int ns
 /// Copy `nbytes` from `src` to `dst`, which are the same address or do not overlap. `streaming` as in `ReduceFn`.
 void copy(void* dst, const void* src, size_t nbytes, bool streaming);
 
+/// Take the cache lines of `src` from whoever has them, by writing a byte of each back as it was; nobody else may use
+/// these bytes meanwhile. Right for what its owner writes next: it waits less for a line that one cache alone holds.
+void claim(const void* src, size_t nbytes);
+
 /// The instruction sets this CPU can run of those compiled in, the slowest first: of "baseline", "avx2", "avx512",
 /// "avx512vbmi", "avx512fp16".
 std::vector<std::string_view> available_isas();

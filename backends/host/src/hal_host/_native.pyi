@@ -91,6 +91,8 @@ class Program:
         maps_output: bool,
         in_place: bool,
         scratch_reach: int,
+        claims: Sequence[Sequence[int]] = (),
+        roams: bool = True,
     ) -> None: ...
 
 class Executable:
@@ -111,7 +113,8 @@ class Executable:
         any: Program,
         mapped: Program | None = None,
         single_copy: bool = False,
-        only_in_place: bool = False,
+        plain_in_place: bool = False,
+        mapped_in_place: bool = False,
     ) -> None: ...
     def run(self, input: int, input_bytes: int, output: int, output_bytes: int, timeout_ns: int) -> int: ...
     def repeat(

@@ -19,6 +19,7 @@ from hal.plan.collective import Collective
 from hal.plan.lower import Program
 from hal.runtime.heap import PAGE
 from hal_host import _native, report, segment, single_copy
+from hal_host.claims import claims
 from hal_host.links import Links, reads_others
 from hal_host.recording import Recording
 from hal_host.segment import Handle, Segment
@@ -66,6 +67,7 @@ class HostExecutable(Executable):
             None if mapped is None else _decoded(lane, mapped),
             single_copy,
             call.collective == Collective.ALL_REDUCE,  # out of place it is slower
+            call.pays_in_place,
         )
         self._recorded = recorded
         if recorded is not None:
@@ -348,6 +350,7 @@ def connect(membership: Membership, settings: HostSettings, recording: Recording
 
 
 def _decoded(lane: _native.Lane, program: Program) -> _native.Program:
+    claimed = claims(program.plan)
     return _native.Program(
         lane,
         program.blocks,
@@ -358,6 +361,8 @@ def _decoded(lane: _native.Lane, program: Program) -> _native.Program:
         program.maps_output,
         program.plan.in_place,
         lane.scratch_bytes if program.scratch_reach is None else program.scratch_reach,
+        [] if lane.linked else claimed.moves[lane.rank],
+        not claimed.all,
     )
 
 

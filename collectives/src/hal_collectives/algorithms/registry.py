@@ -74,10 +74,12 @@ class Algorithm:
         """The sizes of a message on `size` ranks for which the default table chooses it, in words; "" for none.
 
         `mapped` and `plain` say of which calls this holds: those whose buffers are registered memory on all ranks, and
-        the others.
+        the others; `mapped in place` are those of the former whose output is the input on all ranks.
         """
-        found = {word: _ranges(self, size, mapped) for word, mapped in (("mapped", True), ("plain", False))}
-        if found["mapped"] == found["plain"]:
+        mapped, others = (_ranges(self, size, mapped=True, all_in_place=each) for each in (True, False))
+        found = {"mapped": mapped} if mapped == others else {"mapped in place": mapped, "mapped else": others}
+        found["plain"] = _ranges(self, size, mapped=False)
+        if len(set(found.values())) == 1:
             return found["plain"]
         return "; ".join(f"{word}: {ranges}" for word, ranges in found.items() if ranges)
 
@@ -86,7 +88,7 @@ PROVEN_SIZES = frozenset([*range(1, 17), 32, 64])
 """The rank counts for which tests prove every algorithm of this package, so that it is not proven again at run time."""
 
 
-def _ranges(algorithm: Algorithm, size: int, mapped: bool) -> str:
+def _ranges(algorithm: Algorithm, size: int, *, mapped: bool, all_in_place: bool = True) -> str:
     from hal_collectives.selection import choose, default_table  # here, because it imports this module
 
     rules = default_table().rules.get(algorithm.collective, ())
@@ -95,7 +97,8 @@ def _ranges(algorithm: Algorithm, size: int, mapped: bool) -> str:
     found: list[tuple[int, int | None]] = []
     for below, most in itertools.zip_longest(bounds, bounds[1:]):
         try:
-            chosen = choose(algorithm.collective, size, below + 1, mapped=mapped) == algorithm
+            taken = choose(algorithm.collective, size, below + 1, mapped=mapped, all_in_place=all_in_place)
+            chosen = taken == algorithm
         except UsageError:
             chosen = False
         if chosen and found and found[-1][1] == below:

@@ -41,6 +41,8 @@ def _rule(rule: AlgorithmRule) -> str:
         parts.append(f"max_bytes: {rule.max_bytes}")
     if rule.ranks is not None:
         parts.append(f"ranks: [{', '.join(map(str, rule.ranks))}]")
+    if rule.in_place:
+        parts.append("in_place: true")
     return ", ".join(parts)
 
 

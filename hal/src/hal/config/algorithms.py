@@ -21,13 +21,17 @@ _SIZE = kinds.size()
 class AlgorithmRule:
     """Use `algorithm` for messages of at most `max_bytes` on one of `ranks` rank counts; None sets no condition.
 
-    In its place `plan` may name a plan file, which sets conditions of its own: its rank count, and the sizes it is for.
+    `in_place` is for an algorithm that reaches other ranks' buffers, where that pays only if the output of every rank
+    is its input: other calls take what calls with plain buffers take, as far as the backend can tell them apart. In
+    place of `algorithm`, `plan` may name a plan file, which sets conditions of its own: its rank count, and the sizes
+    it is for.
     """
 
     algorithm: str | None
     max_bytes: int | None = None
     ranks: tuple[int, ...] | None = None
     plan: str | None = None
+    in_place: bool = False
 
     @property
     def name(self) -> str:
@@ -44,6 +48,8 @@ class AlgorithmRule:
             conditions.append(f"up to {_SIZE.show(self.max_bytes)}")
         if self.ranks is not None:
             conditions.append(f"on {', '.join(map(str, self.ranks))} ranks")
+        if self.in_place:
+            conditions.append("in place")
         return " ".join([self.name, *conditions])
 
 
@@ -80,12 +86,18 @@ def located(raw: object, folder: Path) -> object:
 
 _RANKS = kinds.Kind("a list of rank counts", "integers of at least 1, such as [2, 4]", _read_ranks)
 _PLAN = kinds.Kind("a plan file", "the path of a plan as JSON, relative to the configuration file", _read_plan)
-_RULE_KEYS: dict[str, kinds.Kind[Any]] = {"algorithm": _NAME, "plan": _PLAN, "max_bytes": _SIZE, "ranks": _RANKS}
+_RULE_KEYS: dict[str, kinds.Kind[Any]] = {
+    "algorithm": _NAME,
+    "plan": _PLAN,
+    "max_bytes": _SIZE,
+    "ranks": _RANKS,
+    "in_place": kinds.truth(),
+}
 
 
 def algorithm_choice() -> kinds.Kind[tuple[AlgorithmRule, ...]]:
     """A name, which pins one algorithm, or a list of rules, of which the first that fits is used."""
-    allowed = "a name of a-z, 0-9 and _, or a list of rules {algorithm or plan, max_bytes, ranks}"
+    allowed = "a name of a-z, 0-9 and _, or a list of rules {algorithm or plan, max_bytes, ranks, in_place}"
     return kinds.Kind("an algorithm", allowed, _read_rules, lambda rules: "; ".join(map(str, rules)))
 
 

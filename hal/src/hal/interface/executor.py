@@ -45,6 +45,9 @@ class Call:
     count: int
     plan: int
     """The first 8 bytes of a digest over the plans that may run."""
+    pays_in_place: bool = False
+    """Whether the program for mapped buffers pays only where the output of every rank is its input. An executor that
+    can tell takes the other program for the rest; both give the same result."""
 
 
 def check_pair(rank: int, size: int, sender: int, receiver: int) -> None:

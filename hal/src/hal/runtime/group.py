@@ -152,13 +152,15 @@ class Group:
         collective: Collective | None = None,
         executor: Executor | None = None,
         identity: int | None = None,
+        pays_in_place: bool = False,
     ) -> Executable:
         """Bind `plan` to a call of `count` elements; every member loads and runs the same.
 
         `mapped` runs in its place where the buffers that it reaches are mapped memory on every rank. `layout` places
         the chunks of a variable-count call. `collective` is what messages call it, `executor` that of a pair where
         it is not the group's, `identity` the number by which ranks see that they run the same plans (by default made
-        from the plans). `PlanError` for a plan that is malformed or not proven, made for another number of ranks, or
+        from the plans), `pays_in_place` whether `mapped` pays only where the output of every rank is its input.
+        `PlanError` for a plan that is malformed or not proven, made for another number of ranks, or
         too large for the executor's scratch; `NotSupported` where it uses a switch and the device has nothing of the
         kind. Where a plan demands that input and output share memory, or that they do not, or writes to its input,
         copies are made as needed.
@@ -197,6 +199,7 @@ class Group:
             NO_ROOT if plan.root is None else plan.root,
             count,
             _identity(plans) if identity is None else identity,
+            pays_in_place,
         )
         loaded = executor.load(call, *programs)
         return placed(loaded, self.device, executor.rank, plans, layouts, keeps_apart=executor.keeps_apart)
