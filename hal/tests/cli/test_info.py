@@ -58,6 +58,6 @@ def test_config_as_json(hal, plugins, tmp_path):
     facts = json.loads(hal("--config", str(file), "info", "--config", "--json").stdout)
     assert facts["path"] == str(file)
     assert facts["settings"]["acme.depth"] == {"value": 65536, "origin": {"kind": "file", "text": "other.yaml:1"}}
-    rule = {"algorithm": "ring", "plan": None, "max_bytes": None, "ranks": [2]}
+    rule = {"algorithm": "ring", "plan": None, "max_bytes": None, "ranks": [2], "in_place": False}
     assert facts["settings"]["algorithms.reduce"]["value"] == [rule]
     assert facts["settings"]["timeout"] == {"value": 30.0, "origin": {"kind": "default", "text": "default"}}
