@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hal_collectives import Communicator, run_local
+from hal_collectives.algorithms import get
 
 from .cases import covering, matrix
 from .test_matrix import check
@@ -18,10 +19,11 @@ DIFFERENT = """
 import os
 import numpy as np
 import hal_collectives as hc
+from hal_collectives.algorithms import get
 
 os.environ["HAL_HOST_PROCESSORS"] = "64" if os.environ["HAL_RANK"] == "1" else "1"
 with hc.init() as comm:
-    assert not comm._caller.group.executor.stretches
+    assert not comm._caller.group.executor.stretches(get('all_gather', 'staged').build(3))
     for count in (3, 5000, 300000):
         x = np.full(count, comm.rank, np.int32)
         assert (comm.all_gather(x).reshape(-1) == np.repeat(np.arange(3), count)).all()
@@ -49,7 +51,8 @@ def test_messages_longer_than_scratch(monkeypatch: pytest.MonkeyPatch, size: int
     counts = [1 << 10, 200_000, 1 << 19, 5]
 
     def body(comm: Communicator) -> None:
-        assert comm._caller.group.executor.stretches
+        plan = get("all_gather", "staged").build(size)
+        assert comm._caller.group.executor.stretches(plan) == (size > 2)  # two ranks claim what they read
         rng = np.random.default_rng(0)  # the same on all ranks
         for turn, count in enumerate(counts * 3):
             data = rng.integers(-1000, 1000, (size, size, count), np.int32)

@@ -34,34 +34,10 @@ def test_processes(tmp_path: Path, size: int) -> None:
     launch(tmp_path, size, SAMPLE)
 
 
-@pytest.mark.parametrize(
-    ("least", "in_place", "reached"),
-    [
-        ("8192", {0, 1}, True),
-        ("8193", {0, 1}, False),
-        ("0", {0, 1}, False),
-        ("8192", {1}, False),
-        ("8192", set(), False),
-    ],
-)
-def test_when_it_is_done(monkeypatch: pytest.MonkeyPatch, least: str, in_place: set[int], reached: bool) -> None:
-    """An all_reduce from 8 times as many bytes on, where all ranks are in place."""
-    monkeypatch.setenv("HAL_HOST_SINGLE_COPY", least)
-
-    def body(comm: Communicator) -> bool:
-        x = np.full(1 << 14, comm.rank + 1, np.float32)
-        out = comm.all_reduce(x, x if comm.rank in in_place else np.empty_like(x))
-        assert (out == 3).all()
-        (executable,) = comm._caller.calls._kept.values()
-        return bool(executable.native.ran_plain)  # type: ignore[attr-defined]  # the host's have it
-
-    assert run_local(2, body, timeout=20) == [reached] * 2
-
-
 @pytest.mark.parametrize("reached", [True, False])
-@pytest.mark.parametrize(("collective", "times"), [("all_gather", 1), ("all_to_all", 1), ("gather", 2), ("scatter", 2)])
-def test_from_how_long_blocks_on(monkeypatch: pytest.MonkeyPatch, collective: str, times: int, reached: bool) -> None:
-    """A block here has 8 KiB."""
+@pytest.mark.parametrize(("collective", "times"), [("broadcast", 1), ("gather", 2), ("scatter", 2), ("send_recv", 16)])
+def test_from_how_long_it_is_done(monkeypatch: pytest.MonkeyPatch, collective: str, times: int, reached: bool) -> None:
+    """What a rank gives or gets here has 8 KiB."""
     monkeypatch.setenv("HAL_HOST_SINGLE_COPY", str(8192 // times + (not reached)))
     monkeypatch.setenv(f"HAL_ALGORITHMS_{collective.upper()}", "direct_mapped")
 
@@ -69,10 +45,11 @@ def test_from_how_long_blocks_on(monkeypatch: pytest.MonkeyPatch, collective: st
         block, blocks = np.full(2048, comm.rank, np.int32), np.full(4096, comm.rank, np.int32)
         both, got = [0] * 2048 + [1] * 2048, np.empty_like(blocks)
         match collective:
-            case "all_gather":
-                assert comm.all_gather(block, got).tolist() == both
-            case "all_to_all":
-                assert comm.all_to_all(blocks, got).tolist() == both
+            case "broadcast":
+                assert (comm.broadcast(block, root=1) == 1).all()
+            case "send_recv":
+                assert comm.rank == 1 or (comm.recv(block, 1) == 1).all()
+                assert comm.rank == 0 or comm.send(block, 0) is None
             case "gather":
                 comm.gather(block, got if comm.rank == 0 else None, root=0)
                 assert comm.rank == 1 or got.tolist() == both
@@ -83,6 +60,21 @@ def test_from_how_long_blocks_on(monkeypatch: pytest.MonkeyPatch, collective: st
         return bool(executable.native.ran_plain)  # type: ignore[attr-defined]  # the host's have it
 
     assert run_local(2, body, timeout=20) == [reached] * 2
+
+
+@pytest.mark.usefixtures("always")
+def test_what_ranks_exchange_goes_through_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+    for collective, name in (("ALL_REDUCE", "two_phase"), ("ALL_GATHER", "direct"), ("ALL_TO_ALL", "direct")):
+        monkeypatch.setenv(f"HAL_ALGORITHMS_{collective}", f"{name}_mapped")
+
+    def body(comm: Communicator) -> list[bool]:
+        x = np.full(1 << 14, comm.rank, np.int32)
+        assert (comm.all_reduce(x.copy()) == 1).all()
+        assert (comm.all_gather(x) == [[0], [1]]).all()
+        assert (comm.all_to_all(x.reshape(2, -1)) == [[0], [1]]).all()
+        return [executable.native.ran_plain for executable in comm._caller.calls._kept.values()]  # type: ignore[attr-defined]
+
+    assert run_local(2, body, timeout=20) == [[False] * 3] * 2
 
 
 @pytest.mark.usefixtures("always")

@@ -215,9 +215,9 @@ bool Lane::deserted() const {
 }
 
 Executable::Executable(Lane& lane, CallKey key, std::vector<Program> any, std::vector<Program> mapped,
-                       bool single_copy, bool plain_in_place, bool mapped_in_place)
+                       bool single_copy, bool in_place)
     : lane(lane), key(key), any_(std::move(any)), mapped_(std::move(mapped)), single_copy_(single_copy),
-      plain_in_place_(plain_in_place), mapped_in_place_(mapped_in_place) {
+      in_place_(in_place) {
   if (any_.size() != 1 || mapped_.size() > 1) throw std::invalid_argument("one program for any buffers is needed");
   if (any_[0].maps_input || any_[0].maps_output) {
     throw std::invalid_argument("the program for any buffers reaches peers' buffers");
@@ -300,9 +300,8 @@ Status Executable::launch(void* input, uint64_t input_bytes, void* output, uint6
   if (mapped_.empty()) return launch.run(any_[0], number * 2);
   if (Status status = launch.meet(); status != Status::kOk) return status;
   bool all_mapped = launch.all_mapped(mapped_[0]);
-  ran_plain = single_copy_ && !all_mapped && launch.all_reachable(mapped_[0]) &&
-              (!plain_in_place_ || launch.all_in_place());
-  ran_mapped = ran_plain || (all_mapped && (!mapped_in_place_ || launch.all_in_place()));
+  ran_plain = single_copy_ && !all_mapped && launch.all_reachable(mapped_[0]);
+  ran_mapped = ran_plain || (all_mapped && (!in_place_ || launch.all_in_place()));
   if (ran_plain) launch.reach_plain();
   return launch.run(ran_mapped ? mapped_[0] : any_[0], number * 2 + ran_mapped);
 }

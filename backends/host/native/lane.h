@@ -129,10 +129,10 @@ struct Probed {
 // A collective bound to a lane: one program for mapped buffers, one for any, or both.
 class Executable {
  public:
-  // `single_copy`: the program for mapped buffers reaches plain memory of other members too. In plain memory, or in
-  // memory that is mapped, it runs where the output of every member is its input alone, if so said.
+  // `single_copy`: the program for mapped buffers reaches plain memory of other members too, and does
+  // nothing there but copy. `in_place`: in mapped memory it runs where the output of every member is its input alone.
   Executable(Lane& lane, CallKey key, std::vector<Program> any, std::vector<Program> mapped,
-             bool single_copy = false, bool plain_in_place = false, bool mapped_in_place = false);
+             bool single_copy = false, bool in_place = false);
 
   Status run(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, int64_t timeout_ns, Hooks hooks);
 
@@ -147,7 +147,7 @@ class Executable {
   void check_reachable(const Program& program) const;
 
   std::vector<Program> any_, mapped_;  // none or one each
-  const bool single_copy_, plain_in_place_, mapped_in_place_;
+  const bool single_copy_, in_place_;
   Probed probed_[2];
   uint64_t input_bytes_, output_bytes_;  // what they reach of this member's buffers
 };

@@ -77,6 +77,7 @@ class Launch {
   void signal(const Instruction& instruction);
   bool move(Block& block, const Instruction& instruction);
   void move_plain(const Instruction& instruction, const Window& window);
+  bool is_others_scratch(const Operand& operand) const;
   void add_claimed(const Instruction& instruction, const Operand* operands);
   void move_packets(const Instruction& instruction, const Window& window);
   bool packets_ready(Block& block, const Instruction& instruction, const Window& window);
@@ -102,8 +103,7 @@ class Launch {
   bool is_foreign(const Operand& operand) const;
   template <typename Call>
   bool reach(Call call, const Operand& operand, const void* here, const uint8_t* there, uint64_t bytes);
-  bool copy_foreign(const Operand& source, const Operand* targets, uint32_t count, const Window& window);
-  bool move_foreign(const Instruction& instruction, const Window& window);
+  bool copy_foreign(const Instruction& instruction, const Window& window);
 
   bool arrived(int member);
   void store_phase();

@@ -245,18 +245,15 @@ NB_MODULE(_native, m) {
   nb::class_<hal::Executable>(m, "Executable")
       .def("__init__",
            [](hal::Executable* self, hal::Lane& lane, int collective, int dtype, int op, int root, uint64_t count,
-              uint64_t plan, const hal::Program& any, const hal::Program* mapped, bool single_copy,
-              bool plain_in_place, bool mapped_in_place) {
+              uint64_t plan, const hal::Program& any, const hal::Program* mapped, bool single_copy, bool in_place) {
              hal::CallKey key{static_cast<uint8_t>(collective), static_cast<uint8_t>(dtype), static_cast<uint8_t>(op),
                               0, root, count, plan};
              std::vector<hal::Program> variant;
              if (mapped != nullptr) variant.push_back(*mapped);
-             new (self) hal::Executable(lane, key, {any}, std::move(variant), single_copy, plain_in_place,
-                                             mapped_in_place);
+             new (self) hal::Executable(lane, key, {any}, std::move(variant), single_copy, in_place);
            },
            "lane"_a, "collective"_a, "dtype"_a, "op"_a, "root"_a, "count"_a, "plan"_a, "any"_a,
-           "mapped"_a = nb::none(), "single_copy"_a = false, "plain_in_place"_a = false,
-           "mapped_in_place"_a = false, nb::keep_alive<1, 2>())
+           "mapped"_a = nb::none(), "single_copy"_a = false, "in_place"_a = false, nb::keep_alive<1, 2>())
       .def_ro("ran_mapped", &hal::Executable::ran_mapped)
       .def_ro("ran_plain", &hal::Executable::ran_plain)
       .def_rw("number", &hal::Executable::number)

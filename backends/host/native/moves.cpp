@@ -38,7 +38,7 @@ bool Launch::move(Block& block, const Instruction& instruction) {
     const auto* found = std::find_if(first, last, [&](const Operand& operand) { return is_foreign(operand); });
     if (found != last) {
       auto member = static_cast<int>(found->base / 3);
-      return move_foreign(instruction, window) || stand(block, Waiting::kPort, -1, member, 1, 0);
+      return copy_foreign(instruction, window) || stand(block, Waiting::kPort, -1, member, 1, 0);
     }
   }
   if (instruction.packet_source || instruction.packet_target) {
@@ -50,9 +50,13 @@ bool Launch::move(Block& block, const Instruction& instruction) {
   return true;
 }
 
+bool Launch::is_others_scratch(const Operand& operand) const {
+  return operand.base % 3 == 2 && static_cast<int>(operand.base / 3) != lane_.rank;
+}
+
 void Launch::add_claimed(const Instruction& instruction, const Operand* operands) {
   for (uint32_t i = 0; i < instruction.count; i++) {
-    if (operands[i].base % 3 != 2 || static_cast<int>(operands[i].base / 3) == lane_.rank) continue;
+    if (!is_others_scratch(operands[i])) continue;
     auto* at = const_cast<void*>(work_.sources[i]);
     if (std::find(work_.targets.begin(), work_.targets.end(), at) == work_.targets.end()) work_.targets.push_back(at);
   }
@@ -63,7 +67,7 @@ void Launch::move_plain(const Instruction& instruction, const Window& window) {
   const auto large = [&] { return instruction.bytes >= kStreamingBytes; };
   if (instruction.reduce == nullptr) {
     const uint8_t* source = address(operands[0], window);
-    uint64_t step = instruction.claims ? kClaimBytes : window.bytes;
+    uint64_t step = instruction.claims && !large() ? kClaimBytes : window.bytes;
     for (uint64_t at = 0; at < window.bytes; at += step) {
       uint64_t bytes = std::min(step, window.bytes - at);
       for (uint32_t i = 0; i < instruction.targets; i++) {
@@ -86,11 +90,15 @@ void Launch::move_plain(const Instruction& instruction, const Window& window) {
     streaming = streaming && target.base % 3 != 2 &&
                 std::find(work_.sources.begin(), work_.sources.end(), work_.targets[i]) == work_.sources.end();
   }
-  // nobody reads again what is claimed: the result may as well go there
+  // nobody reads again what is claimed: a result that is to stay in the caches may as well go there
   if (instruction.claims && !streaming) add_claimed(instruction, operands);
   instruction.reduce(instruction.divisor, work_.sources.data(), static_cast<int>(instruction.count),
                      work_.targets.data(), static_cast<int>(work_.targets.size()),
                      window.bytes / static_cast<uint64_t>(program_->itemsize), streaming);
+  if (!instruction.claims || !streaming) return;
+  for (uint32_t i = 0; i < instruction.count; i++) {
+    if (is_others_scratch(operands[i])) kernels::claim(work_.sources[i], window.bytes);
+  }
 }
 
 // Whether all packets of the sources are there. What was seen is remembered in `part` and `ready`.

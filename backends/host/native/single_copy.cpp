@@ -11,8 +11,7 @@
 namespace hal {
 namespace {
 
-constexpr uint64_t kTileBytes = 128 << 10;  // of a reduction: it stays in the second-level cache until it is used
-constexpr uint64_t kMostBytes = 4 << 20;    // at a time: the owner of memory may take it back once the launch has failed
+constexpr uint64_t kMostBytes = 4 << 20;  // at a time: the owner of memory may take it back once the launch has failed
 
 // Between `here` and memory of another process, by process_vm_readv or process_vm_writev; 0, or the errno.
 template <typename Call>
@@ -79,7 +78,10 @@ bool Launch::reach(Call call, const Operand& operand, const void* here, const ui
   return true;
 }
 
-bool Launch::copy_foreign(const Operand& source, const Operand* targets, uint32_t count, const Window& window) {
+// A copy from plain memory of another process, or to it, not both.
+bool Launch::copy_foreign(const Instruction& instruction, const Window& window) {
+  const Operand& source = program_->operands[instruction.first];
+  const Operand* targets = &source + 1;
   const uint8_t* from = address(source, window);
   if (is_foreign(source)) {
     // into the first destination, and from there into the others
@@ -87,45 +89,12 @@ bool Launch::copy_foreign(const Operand& source, const Operand* targets, uint32_
     if (!reach(process_vm_readv, source, first, from, window.bytes)) return false;
     from = first;
   }
-  for (uint32_t i = 0; i < count; i++) {
+  for (uint32_t i = 0; i < instruction.targets; i++) {
     uint8_t* to = address(targets[i], window);
     if (is_foreign(targets[i])) {
       if (!reach(process_vm_writev, targets[i], from, to, window.bytes)) return false;
     } else if (to != from) {
       kernels::copy(to, from, window.bytes, false);
-    }
-  }
-  return true;
-}
-
-// A move from or to plain memory of other processes; where it copies, not both.
-bool Launch::move_foreign(const Instruction& instruction, const Window& window) {
-  const Operand* sources = program_->operands.data() + instruction.first;
-  const Operand* targets = sources + instruction.count;
-  if (instruction.reduce == nullptr) return copy_foreign(sources[0], targets, instruction.targets, window);
-  work_.tiles.resize(kTileBytes * (instruction.count + 1));
-  work_.sources.resize(instruction.count);
-  uint8_t* result = work_.tiles.data() + kTileBytes * instruction.count;
-  for (uint64_t at = 0; at < window.bytes; at += kTileBytes) {
-    uint64_t bytes = std::min(kTileBytes, window.bytes - at);
-    for (uint32_t i = 0; i < instruction.count; i++) {
-      const uint8_t* from = address(sources[i], window) + at;
-      uint8_t* tile = work_.tiles.data() + kTileBytes * i;
-      bool foreign = is_foreign(sources[i]);
-      if (foreign && !reach(process_vm_readv, sources[i], tile, from, bytes)) return false;
-      work_.sources[i] = foreign ? tile : from;
-    }
-    work_.targets.clear();
-    for (uint32_t i = 0; i < instruction.targets; i++) {
-      if (!is_foreign(targets[i])) work_.targets.push_back(address(targets[i], window) + at);
-    }
-    if (work_.targets.size() < instruction.targets) work_.targets.push_back(result);
-    instruction.reduce(instruction.divisor, work_.sources.data(), static_cast<int>(instruction.count),
-                       work_.targets.data(), static_cast<int>(work_.targets.size()),
-                       bytes / static_cast<uint64_t>(program_->itemsize), false);
-    for (uint32_t i = 0; i < instruction.targets; i++) {
-      uint8_t* to = address(targets[i], window) + at;
-      if (is_foreign(targets[i]) && !reach(process_vm_writev, targets[i], result, to, bytes)) return false;
     }
   }
   return true;

@@ -113,8 +113,7 @@ class Executable:
         any: Program,
         mapped: Program | None = None,
         single_copy: bool = False,
-        plain_in_place: bool = False,
-        mapped_in_place: bool = False,
+        in_place: bool = False,
     ) -> None: ...
     def run(self, input: int, input_bytes: int, output: int, output_bytes: int, timeout_ns: int) -> int: ...
     def repeat(

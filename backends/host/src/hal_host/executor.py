@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 
 from hal.interface.errors import UsageError
 from hal.interface.executor import Call, CallShape, Executable, Executor, FastCalls, Membership, check_pair
-from hal.plan.collective import Collective
 from hal.plan.lower import Program
+from hal.plan.model import Plan
 from hal.runtime.heap import PAGE
 from hal_host import _native, report, segment, single_copy
 from hal_host.claims import claims
@@ -66,7 +66,6 @@ class HostExecutable(Executable):
             _decoded(lane, any_),
             None if mapped is None else _decoded(lane, mapped),
             single_copy,
-            call.collective == Collective.ALL_REDUCE,  # out of place it is slower
             call.pays_in_place,
         )
         self._recorded = recorded
@@ -157,7 +156,6 @@ class HostExecutor(Executor):
         recording: Recording | None = None,
     ) -> None:
         self.lane = lane
-        self.stretches = lane.roams
         self.rank = lane.rank
         self.size = lane.size
         self.ranks = ranks
@@ -184,6 +182,10 @@ class HostExecutor(Executor):
         least = None if home._group is None else home._group.single_copy
         single = mapped is not None and single_copy.serves(call, mapped.plan, least)
         return HostExecutable(self.lane, self.ranks, self._parent, call, program, mapped, self._recorded, single)
+
+    def stretches(self, plan: Plan) -> bool:
+        """See `Executor.stretches`."""
+        return self.lane.roams and not claims(plan).all
 
     def fast_calls(self) -> FastCalls:
         """See `Executor.fast_calls`."""

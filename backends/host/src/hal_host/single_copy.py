@@ -18,16 +18,13 @@ from hal_host import _native
 from hal_host.segment import Handle
 
 FROM = {
-    Collective.SEND_RECV: 1,
     Collective.BROADCAST: 1,
-    Collective.ALL_GATHER: 1,
-    Collective.ALL_TO_ALL: 1,
     Collective.GATHER: 2,
     Collective.SCATTER: 2,
-    Collective.ALL_REDUCE: 8,
+    Collective.SEND_RECV: 16,
 }
-"""From how many times `least` on it is faster, of a rank's block or of what it passes on; of an all_reduce where all
-ranks are in place. Other reductions are faster through scratch at any length."""
+"""From how many times `least` on it is faster, of what a rank gives or gets. Where all ranks give and get at once,
+scratch is faster at any length."""
 
 
 def agree(membership: Membership, handles: Sequence[Handle], least: int) -> int | None:
@@ -44,20 +41,17 @@ def serves(call: Call, mapped: Plan, least: int | None) -> bool:
     times = FROM.get(Collective(call.collective))
     if least is None or times is None:
         return False
-    return call.count * DType(call.dtype).itemsize >= times * least and _copies_or_reduces(mapped)
+    return call.count * DType(call.dtype).itemsize >= times * least and _copies(mapped)
 
 
 @once_per_plan
-def _copies_or_reduces(plan: Plan) -> bool:
-    """Whether every instruction that reaches buffers of other ranks is a move, from them or to them where it copies."""
+def _copies(plan: Plan) -> bool:
+    """Whether every instruction that reaches buffers of other ranks is a copy, from them or to them."""
     instructions = [i for rank in plan.ranks for block in rank.blocks for i in walk(block)]
-    moves = [i for i in instructions if isinstance(i, Move)]
+    reaching = [i for i in instructions if isinstance(i, Move) and any(map(_is_foreign, (*i.src, *i.dst)))]
     posts = any(isinstance(i, Post) for i in instructions)
-    both = any(
-        len(move.src) == 1 and all(any(_is_foreign(span) for span in spans) for spans in (move.src, move.dst))
-        for move in moves
-    )
-    return not (posts or both or uses_switches(plan))
+    both = any(all(any(map(_is_foreign, spans)) for spans in (move.src, move.dst)) for move in reaching)
+    return not (posts or both or uses_switches(plan)) and all(len(move.src) == 1 for move in reaching)
 
 
 def _is_foreign(span: Span) -> bool:

@@ -11,6 +11,7 @@ from hal.interface.capability import Capability
 from hal.interface.errors import NotSupported, UsageError
 from hal.plan.collective import Collective
 from hal.plan.lower import Program
+from hal.plan.model import Plan
 
 if TYPE_CHECKING:
     from hal.interface.transport import Transport
@@ -148,9 +149,6 @@ class Executor(abc.ABC):
     keeps_apart: bool = False
     """Whether `mapped` is passed over, on all ranks, where it is not made for in place and some rank's input and output
     share memory. Where not, whoever calls has to copy."""
-    stretches: bool = False
-    """Whether rings of scratch are to be as long as there is room, for instance because memory that was read long ago
-    costs less to write than what another processor still holds."""
 
     @property
     @abc.abstractmethod
@@ -160,6 +158,11 @@ class Executor(abc.ABC):
     @abc.abstractmethod
     def load(self, call: Call, program: Program, mapped: Program | None = None) -> Executable:
         """Bind a program. `mapped` is run in its place where the buffers it reaches are mapped on every rank."""
+
+    def stretches(self, plan: Plan) -> bool:
+        """Whether a plan's rings of scratch are to be as long as there is room, for instance because memory that was
+        read long ago costs less to write than what another processor still holds. All ranks say the same."""
+        return False
 
     def fast_calls(self) -> FastCalls | None:
         """A new, empty table of calls; None where this executor has none. Calls work the same without."""

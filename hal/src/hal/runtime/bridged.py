@@ -17,6 +17,7 @@ from hal.interface.errors import HalError, NotSupported, StallTimeout, UsageErro
 from hal.interface.executor import Call, Executable, Executor
 from hal.plan.collective import Collective
 from hal.plan.lower import Program
+from hal.plan.model import Plan
 
 _ALIGN = 256
 
@@ -37,7 +38,6 @@ class BridgedExecutor(Executor):
     ) -> None:
         self.rank = inner.rank
         self.size = inner.size
-        self.stretches = inner.stretches  # the same on all ranks of a group
         self.inner = inner
         self.device = device
         self.ranks = ranks
@@ -54,6 +54,10 @@ class BridgedExecutor(Executor):
     def scratch_bytes(self) -> int:
         """See `Executor.scratch_bytes`."""
         return self.inner.scratch_bytes
+
+    def stretches(self, plan: Plan) -> bool:
+        """See `Executor.stretches`."""
+        return self.inner.stretches(plan)
 
     def load(self, call: Call, program: Program, mapped: Program | None = None) -> BridgedExecutable:
         """See `Executor.load`."""

@@ -177,7 +177,7 @@ class Group:
             if self.verify:
                 prove(each, variable=layout is not None)
             where = layout(each) if layout else Layout.uniform(each, count, dtype.itemsize)
-            ready, where = stretch(each, where, executor.scratch_bytes) if executor.stretches else (each, where)
+            ready, where = stretch(each, where, executor.scratch_bytes) if executor.stretches(each) else (each, where)
             program = lower(ready, executor.rank, where, dtype, op)
             if program.scratch_bytes > executor.scratch_bytes:
                 raise PlanError(
