@@ -31,7 +31,7 @@ class Limits:
         self._folder = tempfile.TemporaryDirectory(prefix="hal-bench-")
         self._program = Path(self._folder.name, "memory_limits")
         self._copies: dict[tuple[int, int], list[float]] = defaultdict(list)
-        self._round_trips: list[float] = []
+        self._between: dict[str, list[float]] = {"round_trip": [], "refill_read": [], "refill_claimed": []}
 
     def __enter__(self) -> Self:
         compiler = next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
@@ -46,18 +46,20 @@ class Limits:
         self._folder.cleanup()
 
     def measure(self, threads: int, sizes: Sequence[int]) -> None:
-        """Add one measurement: `threads` cores that copy at the same time, and the round trip between two."""
+        """Add one measurement: `threads` cores that copy at the same time, and what goes on between two."""
         output = self._run([str(self._program), str(threads), str(_SECONDS_A_SIZE), *map(str, sizes)])
         found = json.loads(output)
         for copy in found["copies"]:
             self._copies[threads, copy["size"]].append(copy["seconds"])
-        if "round_trip" in found:
-            self._round_trips.append(found["round_trip"])
+        for name, times in self._between.items():
+            if name in found:
+                times.append(found[name])
 
     def result(self) -> dict[str, Any]:
-        """Medians in µs: a round trip between two cores, and for threads and size the time of all their copies."""
+        """Medians in µs: a round trip between two cores, filling 256 KiB again that another core has read, or claimed,
+        and for threads and size the time of all their copies."""
         return {
-            "round_trip_us": 1e6 * statistics.median(self._round_trips) if self._round_trips else None,
+            **{f"{name}_us": 1e6 * statistics.median(times) if times else None for name, times in self._between.items()},
             "copies": [
                 {"threads": threads, "bytes": size, "us": 1e6 * statistics.median(times)}
                 for (threads, size), times in sorted(self._copies.items())

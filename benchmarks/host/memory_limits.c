@@ -4,7 +4,8 @@
  *
  * For each size: bytes a second that each of THREADS threads copies, all at the same time, each bound to a core and
  * between buffers of its own. With two threads or more also the time in which a word goes from one core to another and
- * back. Each number is the median of short repetitions. */
+ * back, and that of filling 256 KiB again which another core has read, and which it has read and written to. Each number
+ * is the median of short repetitions. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
@@ -15,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_THREADS = 64, MAX_REPETITIONS = 200, ROUND_TRIPS = 1000 };
+enum { MAX_THREADS = 64, MAX_REPETITIONS = 200, ROUND_TRIPS = 1000, REFILLED = 256 << 10, LINE = 64 };
 
 static int threads;
 static double seconds;
@@ -50,10 +51,11 @@ static double median(double *values, int count) {
   return values[count / 2];
 }
 
+static cpu_set_t allowed; /* what this process may use: a thread that is bound hands on its one core alone */
+
 /* The index-th core this process may use. */
 static void bind_to(int index) {
-  cpu_set_t allowed, one;
-  sched_getaffinity(0, sizeof allowed, &allowed);
+  cpu_set_t one;
   int wanted = index % CPU_COUNT(&allowed);
   for (int core = 0; core < CPU_SETSIZE; core++)
     if (CPU_ISSET(core, &allowed) && wanted-- == 0) {
@@ -138,11 +140,52 @@ static double round_trip(void) {
   return median(each, repetitions);
 }
 
+static _Alignas(4096) uint64_t refilled[REFILLED / sizeof(uint64_t)], copied[REFILLED / sizeof(uint64_t)];
+static _Alignas(128) atomic_uint filled;
+static _Alignas(128) atomic_uint taken;
+
+/* Read what was filled; a claim writes a byte of each line back. */
+static void *take(void *claim) {
+  bind_to(1);
+  for (unsigned i = 1; i <= (unsigned)repetitions; i++) {
+    while (atomic_load_explicit(&filled, memory_order_acquire) < i) relax();
+    memcpy(copied, refilled, REFILLED);
+    __asm__ volatile("" : : "r"(copied) : "memory"); /* the copy must happen */
+    if (claim)
+      for (size_t at = 0; at < REFILLED; at += LINE) {
+        volatile char *byte = (char *)refilled + at;
+        *byte = *byte;
+      }
+    atomic_store_explicit(&taken, i, memory_order_release);
+  }
+  return NULL;
+}
+
+static double refill(int claim) {
+  pthread_t id;
+  double each[MAX_REPETITIONS];
+  atomic_store(&filled, 0);
+  atomic_store(&taken, 0);
+  if (pthread_create(&id, NULL, take, claim ? refilled : NULL)) abort();
+  bind_to(0);
+  for (unsigned i = 1; i <= (unsigned)repetitions; i++) {
+    double start = now();
+    for (size_t k = 0; k < REFILLED / sizeof(uint64_t); k++) refilled[k] = i;
+    __asm__ volatile("" : : "r"(refilled) : "memory");
+    each[i - 1] = now() - start;
+    atomic_store_explicit(&filled, i, memory_order_release);
+    while (atomic_load_explicit(&taken, memory_order_acquire) < i) relax();
+  }
+  pthread_join(id, NULL);
+  return median(each, repetitions);
+}
+
 int main(int argc, char **argv) {
   if (argc < 4 || (threads = atoi(argv[1])) < 1 || threads > MAX_THREADS || (seconds = atof(argv[2])) <= 0) {
     fprintf(stderr, "usage: memory_limits THREADS(1..%d) SECONDS SIZE...\n", MAX_THREADS);
     return 2;
   }
+  sched_getaffinity(0, sizeof allowed, &allowed);
   pthread_barrier_init(&barrier, NULL, threads);
   printf("{\"threads\": %d, \"copies\": [", threads);
   for (int i = 3; i < argc; i++) {
@@ -157,6 +200,8 @@ int main(int argc, char **argv) {
   if (threads > 1) {
     repetitions = MAX_REPETITIONS;
     printf(", \"round_trip\": %.4g", round_trip());
+    double read = refill(0);
+    printf(", \"refill_read\": %.4g, \"refill_claimed\": %.4g", read, refill(1));
   }
   printf("}\n");
   return 0;

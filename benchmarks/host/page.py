@@ -94,6 +94,9 @@ def _limits(report: Report) -> str:
     rows = []
     if report.limits["round_trip_us"] is not None:
         rows.append(("a word from one core to another and back", f"{1000 * report.limits['round_trip_us']:.0f} ns"))
+    for key, how in (("refill_read_us", "has read"), ("refill_claimed_us", "has read and written to")):
+        if report.limits.get(key) is not None:
+            rows.append((f"filling 256 KiB again that another core {how}", f"{report.limits[key]:.3g} µs"))
     sizes = sorted({copy["bytes"] for copy in report.limits["copies"]})
     l2 = min((size for size in sizes if size >= 1 << 18), default=DRAM_BYTES)
     for where, size in ((f"in the second-level cache ({show_bytes(l2)})", l2), ("in main memory", DRAM_BYTES)):

@@ -37,7 +37,7 @@ def report() -> Report:
     report.roles = {each.name: each.role for each in contenders}
     report.idle_cores, report.foreign_cores = {2: 0.01}, {2: 0.03}
     copies = [{"threads": 2, "bytes": size, "us": us} for size, us in ((65536, 4.0), (1 << 20, 80.0), (1 << 28, 9e4))]
-    report.limits = {"round_trip_us": 0.2, "copies": copies}
+    report.limits = {"round_trip_us": 0.2, "refill_read_us": 30.0, "refill_claimed_us": 5.0, "copies": copies}
     for size in (4, 65536):
         case = Case("all_reduce", 2, size, "dirty")
         report.rows.append(Row.of(case, contenders, measure(case, contenders, pace)))
@@ -62,6 +62,8 @@ def test_page_shows_times_ratios_yardstick_and_what_was_wrong(report: Report, tm
     assert "| 64 KiB | 50 | 200 | 150 | 4.1 | B | **3.00** (3.00–3.00) |" in lines
     assert "- B, all_reduce, 2 ranks, in place, dirty, 4 B: wrong result: 1 of 4 elements are wrong on rank 1" in lines
     assert "| a word from one core to another and back | 200 ns |" in lines
+    assert "| filling 256 KiB again that another core has read | 30 µs |" in lines
+    assert "| filling 256 KiB again that another core has read and written to | 5 µs |" in lines
 
 
 def test_page_warns_where_other_processes_were_busy(report: Report, tmp_path: Path):

@@ -1,7 +1,7 @@
 """Which moves claim what they read: take the lines of scratch from the cache of the rank that owns them.
 
 Reading leaves a line in two caches, and its owner, who writes it next, waits until the other's copy is gone: several
-times as long as it takes to fetch a line that one cache alone holds, and ten times where cores are far apart. A reader
+times as long as it takes to fetch a line that one cache alone holds, and more where cores are far apart. A reader
 that writes to the line as well leaves it in its own cache alone. It may where nobody else reads what lies there, and it
 does not do so again: what it writes then matters to nobody.
 """
