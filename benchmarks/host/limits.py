@@ -58,8 +58,9 @@ class Limits:
     def result(self) -> dict[str, Any]:
         """Medians in µs: a round trip between two cores, filling 256 KiB again that another core has read, or claimed,
         and for threads and size the time of all their copies."""
+        between = {name: 1e6 * statistics.median(times) if times else None for name, times in self._between.items()}
         return {
-            **{f"{name}_us": 1e6 * statistics.median(times) if times else None for name, times in self._between.items()},
+            **{f"{name}_us": time for name, time in between.items()},
             "copies": [
                 {"threads": threads, "bytes": size, "us": 1e6 * statistics.median(times)}
                 for (threads, size), times in sorted(self._copies.items())
