@@ -1,8 +1,10 @@
 """Pictures as files: well-formed, complete in themselves, the same every time; and refusals in words."""
 
+import fcntl
 import importlib.util
 import json
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor, wait
 from html.parser import HTMLParser
 
 import pytest
@@ -132,6 +134,20 @@ def test_a_trace_is_read_back(tmp_path):
     assert {(i.rank, i.block, i.path, i.text, i.kind, i.nbytes, i.port) for i in back.intervals} == {
         (i.rank, i.block, i.path, i.text, i.kind, i.nbytes, i.port) for i in TIMELINE.intervals
     }
+
+
+def test_reading_waits_for_a_rank_that_is_writing(tmp_path):
+    file = tmp_path / "trace.json"
+    text = json.dumps(to_chrome_trace(TIMELINE))
+    with ThreadPoolExecutor() as pool, file.open("w") as half:
+        fcntl.flock(half, fcntl.LOCK_EX)
+        half.write(text[:100])
+        half.flush()
+        back = pool.submit(read_trace, file)
+        done, _ = wait([back], timeout=0.2)
+        half.write(text[100:])
+    assert not done
+    assert back.result(timeout=10).name == TIMELINE.name
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Trace files: the Chrome trace event format on disk, appended to by every rank of a job.
 
 A file is one JSON object with an event on every line. It is complete whenever nobody is writing: who appends takes a
-lock on it, replaces the end by its events and writes the end again. So it can be read while ranks still run, and after
-some of them were lost.
+lock on it (`flock`), replaces the end by its events and writes the end again. So it can be read while ranks still run,
+by who holds a shared lock meanwhile, and after some of them were lost.
 """
 
 from __future__ import annotations
@@ -86,6 +86,13 @@ def _write(handle: int, data: bytes, at: int) -> None:
         written = os.pwrite(handle, view, at)
         view, at = view[written:], at + written
     os.ftruncate(handle, end)
+
+
+def read_complete(path: Path) -> bytes:
+    """What a trace file holds while nobody is writing it. `OSError` where it cannot be read."""
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        return file.read()
 
 
 def peer_of(instruction: Instruction, rank: int, channels: Sequence[Channel]) -> int | None:

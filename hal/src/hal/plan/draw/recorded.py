@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from hal.interface.errors import UsageError
 from hal.plan.timeline import Interval, Kind, Timeline
+from hal.plan.trace_file import read_complete
 
 LARGEST_FILE = 1 << 30
 """Bytes of a trace that are read."""
@@ -54,7 +55,7 @@ def _load(path: Path) -> tuple[Sequence[Any], Mapping[str, Any]]:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise UsageError(f"{path}: more than {LARGEST_FILE >> 20} MiB: record fewer calls, or take another viewer")
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_complete(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
