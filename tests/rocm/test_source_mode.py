@@ -46,10 +46,11 @@ def test_collectives_on_processes(run, binding, size, seed):
 
 PARTS = {
     "reductions": ["reductions"],
-    "plans": ["plans", "executor", "enqueue", "kernels", "switch-channel"],
+    "plans": ["plans", "enqueue", "kernels", "switch-channel"],
     "faults": ["faults", "transport"],
-    "channels": ["discovery", "config", "streams", "memory", "semaphores", "memory-channel", "packets", "port-channel"],
+    "channels": ["discovery", "config", "streams", "memory", "memory-channel", "port-channel"],
     "collectives": ["collectives", "sequences"],
+    "machine code": ["executor", "packets", "semaphores"],  # the slow tests take these in instruction mode
 }
 """The profiles of conformance, in parts that take about as long."""
 TYPES = ["int32", "float32", "float8_e4m3"]
@@ -78,6 +79,7 @@ def clauses():
         "plans": [on_processes],
         "faults": [on_threads, on_processes],
         "channels": [on_threads],
+        "machine code": [],
         "collectives": [on_threads],
     }
     return [

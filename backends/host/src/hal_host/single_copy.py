@@ -21,10 +21,11 @@ FROM = {
     Collective.BROADCAST: 1,
     Collective.GATHER: 2,
     Collective.SCATTER: 2,
+    Collective.ALL_TO_ALL: 1,
+    Collective.ALL_GATHER: 8,
     Collective.SEND_RECV: 16,
 }
-"""From how many times `least` on it is faster, of what a rank gives or gets. Where all ranks give and get at once,
-scratch is faster at any length."""
+"""From how many times `least` on it is faster, of what a rank gives to another."""
 
 
 def agree(membership: Membership, handles: Sequence[Handle], least: int) -> int | None:
