@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,26 @@ def test_messages_of_a_pair_and_of_a_part_have_threads_of_their_own(tmp_path: Pa
         0,
         2,
     }
+
+
+@pytest.mark.parametrize("registered", [False, True])
+def test_a_rank_with_plain_arrays_begins_before_the_others_have_called(tmp_path: Path, registered: bool) -> None:
+    """That registered ones are not reached is clear to it at once; whether they are depends on the others'."""
+    file = tmp_path / "trace.json"
+    count = 1 << 20
+
+    def body(comm: Any) -> None:
+        x = comm.empty(count, np.float32) if registered else np.empty(count, np.float32)
+        x[:] = 1
+        comm.barrier()
+        if comm.rank == 0:
+            time.sleep(0.2)
+        comm.reduce_scatter(x)
+
+    launch.run_local(2, body, trace=str(file), algorithms__reduce_scatter="direct_mapped")
+    late = min(e["ts"] for e in spans(file) if e["pid"] == 0 and e["name"].startswith("reduce_scatter"))
+    first = min(e["ts"] + e["dur"] for e in spans(file) if e["pid"] == 1 and e["cat"] == "move")
+    assert (first > late) == registered
 
 
 def test_a_file_for_each_rank(tmp_path: Path) -> None:

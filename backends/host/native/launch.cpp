@@ -80,6 +80,13 @@ bool Launch::arrived(int member) {
   return true;
 }
 
+bool Launch::may_map(const Program& program, bool plain, bool in_place) const {
+  uint64_t limit = plain ? kUnmapped : kPlain;
+  if (program.maps_input && input_ >= limit) return false;
+  if (program.maps_output && output_ >= limit) return false;
+  return plain || !in_place || input_ == output_;
+}
+
 bool Launch::all_below(uint64_t limit, const Program& program) const {
   if (!lane_.links.empty()) return false;
   for (const Member& member : lane_.members) {

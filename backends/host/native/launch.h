@@ -25,6 +25,8 @@ class Launch {
   bool all_mapped(const Program& program) const { return all_below(kPlain, program); }
   bool all_reachable(const Program& program) const { return all_below(kUnmapped, program); }
   bool all_in_place() const;
+  // Whether this member's own buffers allow for that.
+  bool may_map(const Program& program, bool plain, bool in_place) const;
   void reach_plain() { single_copy_ = true; }
   // `source` is what records of it name.
   Status run(const Program& program, int32_t source);
