@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hal.interface.errors import PlanError
 from hal_collectives import Communicator, run_local
 from hal_collectives.algorithms import get
 
@@ -66,6 +67,37 @@ def test_messages_longer_than_scratch(monkeypatch: pytest.MonkeyPatch, size: int
             assert comm.rank != root or (got == data[:, 0].sum(0)).all()
 
     run_local(size, body, timeout=30)
+
+
+@pytest.mark.parametrize("collective", ["all_gather", "all_to_all", "broadcast", "all_reduce"])
+def test_the_table_chooses_what_little_scratch_has_room_for(collective: str) -> None:
+    """Messages that two ranks publish where scratch holds them."""
+
+    def body(comm: Communicator) -> list[str]:
+        for count in (1 << 10, 60_000, 1 << 18):
+            x = np.full(count, comm.rank + 1, np.int32)
+            call = getattr(comm, collective)
+            if collective == "broadcast":
+                assert (call(x) == 1).all()
+            elif collective == "all_reduce":
+                assert (call(x) == 3).all()
+            else:
+                got = call(x.reshape(2, -1) if collective == "all_to_all" else x)
+                assert (got == np.array([[1], [2]])).all()
+        return [plan.name for executable in comm._caller.calls._kept.values() for plan in executable._plans if plan]  # type: ignore[attr-defined]
+
+    for names in run_local(2, body, timeout=20, host__scratch_size="512K", host__single_copy=0):
+        assert "staged" in names
+        assert collective == "all_reduce" or names[0] == "publish"
+
+
+def test_a_message_that_nothing_has_room_for_is_refused() -> None:
+    def body(comm: Communicator) -> None:
+        with pytest.raises(PlanError, match=r"'staged' needs 262144 bytes of scratch .*, a launch has 32768"):
+            comm.all_gather(np.ones(100_000, np.float32))
+        assert (comm.all_gather(np.ones(1000, np.float32)) == 1).all()
+
+    run_local(2, body, timeout=20, host__scratch_size="64K")
 
 
 def test_ranks_that_differ_agree(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_processes(tmp_path: Path, size: int) -> None:
 @pytest.mark.parametrize("reached", [True, False])
 @pytest.mark.parametrize(
     ("collective", "times"),
-    [("broadcast", 1), ("gather", 2), ("scatter", 2), ("all_to_all", 1), ("all_gather", 8), ("send_recv", 16)],
+    [("broadcast", 1), ("gather", 2), ("scatter", 2), ("all_to_all", 1), ("all_gather", 4), ("send_recv", 16)],
 )
 def test_from_how_long_it_is_done(monkeypatch: pytest.MonkeyPatch, collective: str, times: int, reached: bool) -> None:
     """What a rank gives to another here has 8 KiB."""
@@ -67,22 +67,6 @@ def test_from_how_long_it_is_done(monkeypatch: pytest.MonkeyPatch, collective: s
         return bool(executable.native.ran_plain)  # type: ignore[attr-defined]  # the host's have it
 
     assert run_local(2, body, timeout=20) == [reached] * 2
-
-
-@pytest.mark.parametrize(("collective", "reached"), [("all_gather", False), ("all_to_all", True)])
-def test_what_several_read_goes_through_scratch(
-    monkeypatch: pytest.MonkeyPatch, collective: str, reached: bool
-) -> None:
-    monkeypatch.setenv("HAL_HOST_SINGLE_COPY", "1")
-    monkeypatch.setenv(f"HAL_ALGORITHMS_{collective.upper()}", "direct_mapped")
-
-    def body(comm: Communicator) -> bool:
-        x = np.full((3, 1 << 12) if collective == "all_to_all" else 1 << 12, comm.rank, np.int32)
-        assert (getattr(comm, collective)(x) == [[0], [1], [2]]).all()
-        (executable,) = comm._caller.calls._kept.values()
-        return bool(executable.native.ran_plain)  # type: ignore[attr-defined]  # the host's have it
-
-    assert run_local(3, body, timeout=20) == [reached] * 3
 
 
 @pytest.mark.usefixtures("always")

@@ -77,7 +77,7 @@ def clauses():
     chosen = {
         "reductions": [on_processes],
         "plans": [on_processes],
-        "faults": [on_threads, on_processes],
+        "faults": [on_processes],
         "channels": [on_threads],
         "machine code": [],
         "collectives": [on_threads],

@@ -13,7 +13,7 @@ from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.executor import Call, Executable, Executor
 from hal.plan.collective import Collective
 from hal.plan.layout import Layout
-from hal.plan.lower import lower
+from hal.plan.lower import lower, scratch_needed
 from hal.plan.model import Plan
 from hal.runtime.disagreement import NO_ROOT
 from hal.runtime.group import Group
@@ -110,6 +110,12 @@ class Calls:
         layout: Callable[[Plan], Layout] | None,
     ) -> Executable:
         size = executor.size
+
+        def fits(algorithm: Algorithm) -> bool:
+            plan = algorithm.build(size, root)
+            where = layout(plan) if layout else Layout.uniform(plan, count, dtype.itemsize)
+            return scratch_needed(plan, where) <= executor.scratch_bytes
+
         select = functools.partial(
             choose,
             collective,
@@ -119,6 +125,7 @@ class Calls:
             table=self._table,
             ranks_per_host=self._group.ranks_per_host,
             any_order=not dtype.is_float,
+            fits=fits,
         )
         plain, mapped = select(mapped=False), select(mapped=True)
         apart = select(mapped=True, all_in_place=False)

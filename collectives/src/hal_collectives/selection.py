@@ -8,7 +8,7 @@ All ranks find the same answer, since it depends on nothing but what they agree 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib import resources
@@ -101,6 +101,7 @@ def choose(
     table: SelectionTable | None = None,
     ranks_per_host: int | None = None,
     any_order: bool = False,
+    fits: Callable[[Algorithm], bool] = lambda _: True,
 ) -> Algorithm:
     """The algorithm for a call of `nbytes` bytes on `size` ranks.
 
@@ -108,7 +109,8 @@ def choose(
     on any rank, `all_in_place` that on every rank the output is the input. A variable-count form is chosen by the rules
     and pins of its uniform collective. `ranks_per_host` is how many ranks each host has, None where these differ or do
     not follow each other; a table's algorithms that treat hosts as nodes are for more than one. `any_order` says that
-    the call gives the same bits in whatever order it reduces.
+    the call gives the same bits in whatever order it reduces. `fits` says whether an algorithm has room enough; one of
+    the table that has not is passed over, and the last of these taken where no other serves the call.
 
     A rule of `pins` that fits comes first; one of a plan file fits the sizes alone that the file is made for. It is
     passed over where its algorithm cannot serve these buffers: it reaches others' buffers and these are not mapped, it
@@ -139,6 +141,7 @@ def choose(
         table=table,
         ranks_per_host=ranks_per_host,
         any_order=any_order,
+        fits=fits,
     )
     ranks_per_host = ranks_per_host or size
     several = 1 < ranks_per_host < size  # hosts of several ranks
@@ -155,6 +158,7 @@ def choose(
                 return pinned.in_nodes(ranks_per_host) if pinned.by_node and several else pinned
             break
     table = table or default_table()
+    too_large: Algorithm | None = None
     for rule in table.rules.get(uniform, ()):
         candidate = get(uniform, rule.name)
         if not (rule.fits(nbytes, size) and candidate.supports(size) and allowed(candidate)):
@@ -163,10 +167,14 @@ def choose(
             continue
         if waits_for_in_place(rule, candidate):
             return as_plain()
-        if not candidate.by_node:
+        if candidate.by_node and not several:
+            continue
+        candidate = candidate.in_nodes(ranks_per_host) if candidate.by_node else candidate
+        if fits(candidate):
             return candidate
-        if several:
-            return candidate.in_nodes(ranks_per_host)
+        too_large = candidate
+    if too_large is not None:
+        return too_large
     kind = "mapped" if mapped else "plain"
     raise UsageError(
         f"{table.label} has no algorithm for {asked.label} of {nbytes} bytes on {size} ranks with {kind} buffers"

@@ -22,7 +22,7 @@ class HostSettings:
     single_copy: int = setting(
         "2M",
         kinds.size(at_least=0),
-        "bytes from which the kernel copies plain arrays; gather, scatter 2, all_gather 8, messages 16 times; 0: never",
+        "bytes from which the kernel copies plain arrays; gather, scatter 2, all_gather 4, messages 16 times; 0: never",
     )
     processors: int = setting(
         0,

@@ -22,12 +22,10 @@ FROM = {
     Collective.GATHER: 2,
     Collective.SCATTER: 2,
     Collective.ALL_TO_ALL: 1,
-    Collective.ALL_GATHER: 8,
+    Collective.ALL_GATHER: 4,
     Collective.SEND_RECV: 16,
 }
 """From how many times `least` on it is faster, of what a rank gives to another."""
-TWO_RANKS = frozenset({Collective.ALL_GATHER})
-"""Where it is faster between two alone: a block in scratch that several read is in the caches for all but the first."""
 
 
 def agree(membership: Membership, handles: Sequence[Handle], least: int) -> int | None:
@@ -42,7 +40,7 @@ def agree(membership: Membership, handles: Sequence[Handle], least: int) -> int 
 def serves(call: Call, mapped: Plan, least: int | None) -> bool:
     """Whether plain memory is reached in such a call, by the plan for mapped buffers."""
     times = FROM.get(Collective(call.collective))
-    if least is None or times is None or (call.collective in TWO_RANKS and len(mapped.ranks) > 2):
+    if least is None or times is None:
         return False
     return call.count * DType(call.dtype).itemsize >= times * least and _copies(mapped)
 

@@ -90,9 +90,8 @@ def lower(plan: Plan, rank: int, layout: Layout, dtype: DType, op: ReduceOp = Re
     known = _analyse(plan)
     lowering = _Lowering(plan, rank, layout, dtype, op, known)
     blocks = tuple(tuple(lowering.block(number, block)) for number, block in enumerate(plan.ranks[rank].blocks))
-    chunks = max(r.scratch_chunks for r in plan.ranks)
-    scratch = chunks * layout.scratch_chunk * (2 if known.packets else 1)
-    unused = max(0, layout.scratch_chunk - layout.longest) if chunks else 0
+    scratch = scratch_needed(plan, layout)
+    unused = max(0, layout.scratch_chunk - layout.longest) if scratch else 0
     return Program(
         plan=plan,
         rank=rank,
@@ -106,6 +105,12 @@ def lower(plan: Plan, rank: int, layout: Layout, dtype: DType, op: ReduceOp = Re
         maps_input=BufferKind.INPUT in known.mapped,
         maps_output=BufferKind.OUTPUT in known.mapped,
     )
+
+
+def scratch_needed(plan: Plan, layout: Layout) -> int:
+    """Bytes of scratch that a rank must have for one launch of a structurally valid plan."""
+    chunks = max(r.scratch_chunks for r in plan.ranks)
+    return chunks * layout.scratch_chunk * (2 if _analyse(plan).packets else 1)
 
 
 def walk(instructions: Iterable[Instruction]) -> Iterable[Instruction]:
