@@ -5,6 +5,7 @@ import pytest
 from hal.plan.collective import Collective
 from hal.plan.verify import verify
 from hal_collectives.algorithms.registry import PROVEN_SIZES, provide
+from hal_collectives.selection import default_table, hosts_table
 
 EVERYDAY = range(1, 9)
 MANY = PROVEN_SIZES - set(EVERYDAY)
@@ -18,9 +19,23 @@ def prove(algorithm, size, roots):
             assert report.ok, str(report)
 
 
+def is_chosen(algorithm):
+    """Whether a table that comes with the package may choose it; others run where they are pinned."""
+    tables = default_table(), hosts_table()
+    return any(rule.name == algorithm.name for table in tables for rule in table.rules.get(algorithm.collective, ()))
+
+
 def cases(sizes):
     found = [(algorithm, size) for algorithm in provide() for size in sorted(sizes) if algorithm.supports(size)]
-    return [pytest.param(*case, id=f"{case[0].collective}-{case[0].name}-{case[1]}") for case in found]
+    return [
+        pytest.param(
+            algorithm,
+            size,
+            id=f"{algorithm.collective}-{algorithm.name}-{size}",
+            marks=[pytest.mark.exhaustive] if size > 32 and not is_chosen(algorithm) else [],
+        )
+        for algorithm, size in found
+    ]
 
 
 def by_node(sizes):

@@ -169,8 +169,8 @@ def test_reductions_match_numpy(isa: str, dtype: DType, op: ReduceOp) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "op"), DEFINED, ids=lambda v: v.label)
 def test_reductions_match_numpy_in_every_shape(isa: str, dtype: DType, op: ReduceOp) -> None:
-    for nsrc, ndst, count, streaming in itertools.product(SOURCES, DESTINATIONS, COUNTS, (False, True)):
-        check(dtype, op, nsrc, ndst, count, streaming)
+    for i, (nsrc, ndst, count) in enumerate(itertools.product(SOURCES, DESTINATIONS, COUNTS)):
+        check(dtype, op, nsrc, ndst, count, streaming=i % 2 == 1)
 
 
 @pytest.mark.parametrize("dtype", DType, ids=lambda v: v.label)

@@ -20,7 +20,7 @@ from .test_reference import check
 from .test_results import ALL, build, cases
 
 UNIT = 64
-FEW, MORE = [3], [2, 4, 8]
+FEW, MORE = [3], [2, 8]
 PASSES: dict[str, Callable[[Plan], Plan]] = {
     "instances": lambda plan: instances(plan, 3),
     "one slot": lambda plan: pipeline(plan, UNIT, 1),

@@ -5,15 +5,19 @@ from __future__ import annotations
 import functools
 import os
 
+_EXITING = 0x4
+"""Among the flags of a process: it runs no more and gives back what it had (`PF_EXITING` in the kernel's sched.h)."""
+
 
 def started(pid: int) -> int | None:
-    """When a process was started, in clock ticks since boot; None where it has ended."""
+    """When a process was started, in clock ticks since boot; None where it has ended or is on its way out."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+            state, *fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in (b"Z", b"X", b"x") else int(fields[19])
+    exiting = int(fields[5]) & _EXITING
+    return None if exiting or state in (b"Z", b"X", b"x") else int(fields[18])
 
 
 def alive(pid: int, start: int) -> bool:
