@@ -156,7 +156,7 @@ def test_messages_of_a_pair_and_of_a_part_have_threads_of_their_own(tmp_path: Pa
 
 @pytest.mark.parametrize("registered", [False, True])
 def test_a_rank_with_plain_arrays_begins_before_the_others_have_called(tmp_path: Path, registered: bool) -> None:
-    """That registered ones are not reached is clear to it at once; whether they are depends on the others'."""
+    """Its own array rules registered memory out. One that is registered does not settle it: the others' may not be."""
     file = tmp_path / "trace.json"
     count = 1 << 20
 

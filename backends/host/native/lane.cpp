@@ -297,8 +297,8 @@ Status Executable::launch(void* input, uint64_t input_bytes, void* output, uint6
   Launch launch(lane, key, timeout_ns, hooks);
   bool plain = single_copy_ && probed_[0].reachable(input, input_bytes) && probed_[1].reachable(output, output_bytes);
   launch.enter(input, input_bytes, output, output_bytes, !mapped_.empty() && !mapped_[0].in_place, plain);
-  // where this member's own buffers decide, it need not wait to see those of the others
   ran_mapped = ran_plain = false;
+  // where this member's own buffers decide, it need not wait to see those of the others
   if (mapped_.empty() || !launch.may_map(mapped_[0], single_copy_, in_place_)) return launch.run(any_[0], number * 2);
   if (Status status = launch.meet(); status != Status::kOk) return status;
   bool all_mapped = launch.all_mapped(mapped_[0]);

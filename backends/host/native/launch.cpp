@@ -80,21 +80,26 @@ bool Launch::arrived(int member) {
   return true;
 }
 
+namespace {
+
+// Whether what a program reaches of a member's buffers lies at places below a limit.
+bool below(uint64_t limit, const Program& program, uint64_t input, uint64_t output) {
+  return !(program.maps_input && input >= limit) && !(program.maps_output && output >= limit);
+}
+
+}  // namespace
+
 bool Launch::may_map(const Program& program, bool plain, bool in_place) const {
-  uint64_t limit = plain ? kUnmapped : kPlain;
-  if (program.maps_input && input_ >= limit) return false;
-  if (program.maps_output && output_ >= limit) return false;
+  if (!below(plain ? kUnmapped : kPlain, program, input_, output_)) return false;
   return plain || !in_place || input_ == output_;
 }
 
 bool Launch::all_below(uint64_t limit, const Program& program) const {
   if (!lane_.links.empty()) return false;
-  for (const Member& member : lane_.members) {
+  return std::all_of(lane_.members.begin(), lane_.members.end(), [&](const Member& member) {
     const Header& header = member.control->header[parity_];
-    if (program.maps_input && header.input >= limit) return false;
-    if (program.maps_output && header.output >= limit) return false;
-  }
-  return true;
+    return below(limit, program, header.input, header.output);
+  });
 }
 
 Status Launch::meet() {

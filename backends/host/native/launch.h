@@ -25,7 +25,7 @@ class Launch {
   bool all_mapped(const Program& program) const { return all_below(kPlain, program); }
   bool all_reachable(const Program& program) const { return all_below(kUnmapped, program); }
   bool all_in_place() const;
-  // Whether this member's own buffers allow for that.
+  // Whether this member's own buffers leave that open. `plain`, `in_place`: as the executable says of its program.
   bool may_map(const Program& program, bool plain, bool in_place) const;
   void reach_plain() { single_copy_ = true; }
   // `source` is what records of it name.

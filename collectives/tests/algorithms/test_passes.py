@@ -20,7 +20,7 @@ from .test_reference import check
 from .test_results import ALL, build, cases
 
 UNIT = 64
-FEW, MORE = [3], [2, 8]
+FEW, MORE, STILL_MORE = [3], [2, 8], [4]
 PASSES: dict[str, Callable[[Plan], Plan]] = {
     "instances": lambda plan: instances(plan, 3),
     "one slot": lambda plan: pipeline(plan, UNIT, 1),
@@ -73,6 +73,12 @@ def test_what_comes_out_is_right(algorithm: Algorithm, size: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("algorithm", "size"), cases(ALL, MORE))
 def test_what_comes_out_is_right_on_more_ranks(algorithm: Algorithm, size: int) -> None:
+    verify_and_run(algorithm, size)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("algorithm", "size"), cases(ALL, STILL_MORE))
+def test_what_comes_out_is_right_on_still_more(algorithm: Algorithm, size: int) -> None:
     verify_and_run(algorithm, size)
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from hal.cli import app
 from hal.interface.errors import UsageError
-from hal.plan import PlanBuilder, save
+from hal.plan import PlanBuilder, save, trace_file
 from hal.plan.draw import draw_plan, draw_timeline, read_trace
 from hal.plan.timeline import Interval, Timeline, to_chrome_trace
 
@@ -148,6 +148,15 @@ def test_reading_waits_for_a_rank_that_is_writing(tmp_path):
         half.write(text[100:])
     assert not done
     assert back.result(timeout=10).name == TIMELINE.name
+
+
+def test_a_writer_that_keeps_the_file_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(trace_file, "PATIENCE", 0.1)
+    file = tmp_path / "trace.json"
+    with file.open("w") as kept:
+        fcntl.flock(kept, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match=r"cannot be read: another process has kept it locked for 0\.1 s"):
+            read_trace(file)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ by who holds a shared lock meanwhile, and after some of them were lost.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -18,6 +20,9 @@ from hal.plan.model import Channel, Instruction, Move, Post, Signal, Wait
 _HEAD = b'{"displayTimeUnit":"ns","traceEvents":[\n'
 _TAIL = b"\n]}\n"
 _LONGEST_LINE = 1 << 20
+
+PATIENCE = 30.0
+"""Seconds that who writes or reads a trace waits for others who do."""
 
 RANK = "%r"
 """What stands for the rank in the name of a trace file."""
@@ -61,7 +66,7 @@ class TraceFile:
         text = ",\n".join(events).encode()
         handle = self._open()
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            _lock(handle, fcntl.LOCK_EX)
             end, empty = _end_of_events(handle)
             before = _HEAD if empty else b",\n" if text else b""
             _write(handle, before + text + _TAIL, end)
@@ -88,10 +93,23 @@ def _write(handle: int, data: bytes, at: int) -> None:
     os.ftruncate(handle, end)
 
 
+def _lock(handle: int, kind: int) -> None:
+    """`TimeoutError` where another process, stopped perhaps, keeps the lock beyond `PATIENCE`."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                why = f"another process has kept it locked for {PATIENCE:g} s"
+                raise TimeoutError(errno.ETIMEDOUT, why) from None
+        time.sleep(0.001)
+
+
 def read_complete(path: Path) -> bytes:
-    """What a trace file holds while nobody is writing it. `OSError` where it cannot be read."""
+    """What a trace file holds while nobody is writing it. `OSError` where it cannot be read, or not in time."""
     with path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
+        _lock(file.fileno(), fcntl.LOCK_SH)
         return file.read()
 
 
