@@ -168,13 +168,13 @@ def left() -> tuple[int, int, int]:
 
 def test_nothing_is_left() -> None:
     run_on_hosts("ab", lambda comm: comm.all_reduce(np.ones(10)))
-    before = left()
+    before = left()  # what earlier tests used may go meanwhile
     for _ in range(3):
         run_on_hosts("aab", lambda comm: comm.all_reduce(np.ones(10)))
     end = time.monotonic() + 5
-    while left() != before and time.monotonic() < end:
+    while any(now > then for now, then in zip(left(), before, strict=True)) and time.monotonic() < end:
         time.sleep(0.01)
-    assert left() == before
+    assert all(now <= then for now, then in zip(left(), before, strict=True)), (left(), before)
 
 
 def refused(hosts: Sequence[str], **settings: object) -> list[BaseException | None]:

@@ -81,12 +81,15 @@ void Lane::prepare() {
   if (rank < 0 || rank >= size) throw std::invalid_argument("rank outside its lane");
   for (int parity = 0; parity < 2; parity++) {
     bases[parity].assign(static_cast<size_t>(size) * 3, nullptr);
-    in_headers[parity] = bases[parity];
-    for (int m = 0; m < size; m++) {
-      bases[parity][m * 3 + 2] = members[m].scratch + parity * scratch_bytes;
-      in_headers[parity][m * 3 + 2] = members[m].control->header[parity].scratch;
-    }
+    for (int m = 0; m < size; m++) bases[parity][m * 3 + 2] = members[m].scratch + parity * scratch_bytes;
   }
+  for (int slot = 0; slot < kHeaders; slot++) {
+    in_headers[slot].assign(static_cast<size_t>(size) * 3, nullptr);
+    for (int m = 0; m < size; m++) in_headers[slot][m * 3 + 2] = members[m].control->header[slot].scratch;
+  }
+  compared.assign(static_cast<size_t>(size), launch);
+  compared[rank] = ~uint64_t{0};
+  all_compared = launch;
   while (members[first_here_].link != nullptr) {
     if (++first_here_ == size) throw std::invalid_argument("a member is linked to itself");
   }
@@ -117,7 +120,20 @@ bool Lane::died(int member) const {
   return p.fd >= 0 && poll(&p, 1, 0) == 1;
 }
 
-void Lane::fail(Failure failure, int member) {
+uint64_t Lane::room_after(const Program& program) {
+  if (!program.in_header && (program.places != places_ || program.place_bytes != place_bytes_)) {
+    places_ = program.places;
+    place_bytes_ = program.place_bytes;
+    placed_since_ = launch;
+  }
+  uint64_t before = launch - std::min(launch, program.ahead);
+  // what launches had that were placed otherwise may be anywhere in the half; the last launch had the other half
+  return program.in_header ? before : std::max(before, std::min(placed_since_, launch - 1));
+}
+
+void Lane::fail(Failure failure, int member) { fail(failure, member, launch); }
+
+void Lane::fail(Failure failure, int member, uint64_t launch) {
   failed();  // where another has told why, that is it: who told may be gone for the same reason
   uint64_t none = 0;
   uint64_t what = static_cast<uint64_t>(failure) | static_cast<uint64_t>(member) << kFailureBits | launch << kPhaseBits;
@@ -299,13 +315,17 @@ Status Executable::launch(void* input, uint64_t input_bytes, void* output, uint6
   launch.enter(input, input_bytes, output, output_bytes, !mapped_.empty() && !mapped_[0].in_place, plain);
   ran_mapped = ran_plain = false;
   // where this member's own buffers decide, it need not wait to see those of the others
-  if (mapped_.empty() || !launch.may_map(mapped_[0], single_copy_, in_place_)) return launch.run(any_[0], number * 2);
+  if (mapped_.empty() || !launch.may_map(mapped_[0], single_copy_, in_place_)) {
+    Status status = launch.run(any_[0], number * 2, matched_);
+    matched_ |= status == Status::kOk;
+    return status;
+  }
   if (Status status = launch.meet(); status != Status::kOk) return status;
   bool all_mapped = launch.all_mapped(mapped_[0]);
   ran_plain = single_copy_ && !all_mapped && launch.all_reachable(mapped_[0]);
   ran_mapped = ran_plain || (all_mapped && (!in_place_ || launch.all_in_place()));
   if (ran_plain) launch.reach_plain();
-  return launch.run(ran_mapped ? mapped_[0] : any_[0], number * 2 + ran_mapped);
+  return launch.run(ran_mapped ? mapped_[0] : any_[0], number * 2 + ran_mapped, false);
 }
 
 }  // namespace hal

@@ -1,7 +1,7 @@
 // A lane: the members of a group as one of them sees them, and the launches they run together.
 //
 // A launch: each member writes what it calls into its header, steps through its program, and is done when it has seen
-// that every other member called the same. Counters and headers hold the number of the launch, so that nothing is
+// that every other member called the same; where it waits for nobody's part, it looks after that a few launches later. Counters and headers hold the number of the launch, so that nothing is
 // reset between launches, and a launch that failed leaves nothing behind that a later one could mistake.
 #pragma once
 #include <cstdint>
@@ -62,6 +62,7 @@ class Lane {
 
   // Make every member's current and later launches fail. The first failure stands.
   void fail(Failure failure, int member);
+  void fail(Failure failure, int member, uint64_t launch);
   bool failed() const;
   // Whether a launch of that number cannot go on.
   bool fails(uint64_t number) const;
@@ -93,7 +94,13 @@ class Lane {
   uint64_t sleeps = 0, yielded = 0;
   // the addresses of member m's buffer b in launches of each parity: bases[parity][m * 3 + b]
   std::vector<uint8_t*> bases[2];
-  std::vector<uint8_t*> in_headers[2];  // the same where scratch lies in the headers; of buffers this member's own
+  std::vector<uint8_t*> in_headers[kHeaders];  // the same where scratch lies in a header; of buffers this member's own
+  std::vector<uint64_t> compared;  // for each member the last launch in which it called the same
+  uint64_t all_compared;           // up to here all did
+
+  // Which launch all members must have entered before the one that this member is in runs `program`: until then some
+  // may be reading what it writes over.
+  uint64_t room_after(const Program& program);
 
   Control& own() const { return *members[rank].control; }
   Control& common() const { return *members[first_here_].control; }
@@ -113,6 +120,9 @@ class Lane {
   std::vector<int> pidfds_;  // a descriptor, or one of these
   bool left_ = false;
   unsigned forks_;
+
+  // the places in scratch that launches have had since the one in `placed_since_`
+  uint64_t places_ = 0, place_bytes_ = 0, placed_since_ = 0;
 };
 
 // Whether the kernel copies between a buffer and other processes, as it does not with the memory of some drivers. Asked
@@ -148,6 +158,7 @@ class Executable {
 
   std::vector<Program> any_, mapped_;  // none or one each
   const bool single_copy_, in_place_;
+  bool matched_ = false;  // all members have called it together before
   Probed probed_[2];
   uint64_t input_bytes_, output_bytes_;  // what they reach of this member's buffers
 };

@@ -18,14 +18,10 @@ Launch::Launch(Lane& lane, const CallKey& key, int64_t timeout_ns, Hooks hooks)
       hooks_(hooks),
       number_(++lane.launch),
       parity_(static_cast<int>(number_ & 1)),
-      header_(lane.own().header[parity_]),
+      slot_(static_cast<int>(number_ % kHeaders)),
+      header_(lane.own().header[slot_]),
       flag_(packet_flag(number_)),
-      unseen_(lane.size - 1),
-      work_(workspace()) {
-
-  work_.seen.assign(static_cast<size_t>(lane.size), 0);
-  work_.seen[lane.rank] = 1;
-}
+      work_(workspace()) {}
 
 void Launch::enter(void* input, uint64_t input_bytes, void* output, uint64_t output_bytes, bool apart, bool plain) {
   const Member& me = lane_.members[lane_.rank];
@@ -39,7 +35,7 @@ void Launch::enter(void* input, uint64_t input_bytes, void* output, uint64_t out
   bool reachable = !apart || !(x < y + output_bytes && y < x + input_bytes);
   input_ = reachable ? offset(input, input_bytes) : kUnmapped;
   output_ = reachable ? offset(output, output_bytes) : kUnmapped;
-  for (auto* all : {&lane_.bases[parity_], &lane_.in_headers[parity_]}) {
+  for (auto* all : {&lane_.bases[parity_], &lane_.in_headers[slot_]}) {
     (*all)[lane_.rank * 3] = x;
     (*all)[lane_.rank * 3 + 1] = y;
   }
@@ -63,21 +59,32 @@ void Launch::store_phase() {
   if (!lane_.links.empty()) publish_header();
 }
 
-bool Launch::arrived(int member) {
-  if (work_.seen[member]) return true;
-  const Header& other = lane_.members[member].control->header[parity_];
-  if (other.phase.load(std::memory_order_acquire) >> kPhaseBits != number_) return false;
-  work_.seen[member] = 1;
-  unseen_--;
-  if (!(other.key == key_)) mismatch_ = true;
-  if (lane_.members[member].link != nullptr) return true;
+// Whether a member has entered a launch, this one or an earlier one; what it called in all until then is compared.
+bool Launch::arrived(int member, uint64_t launch) {
+  uint64_t& compared = lane_.compared[member];
+  while (compared < launch) {
+    uint64_t next = compared + 1;
+    const Header& other = lane_.members[member].control->header[next % kHeaders];
+    if (other.phase.load(std::memory_order_acquire) >> kPhaseBits != next) return false;
+    compared = next;
+    if (!(other.key == (next == number_ ? key_ : lane_.own().header[next % kHeaders].key)) && !mismatch_) {
+      mismatch_ = true;
+      mismatched_ = next;
+    }
+    if (next == number_) locate(member, other);
+  }
+  return true;
+}
+
+// Where the buffers of a member lie that has entered this launch.
+void Launch::locate(int member, const Header& other) {
+  if (lane_.members[member].link != nullptr) return;
   auto* bases = lane_.bases[parity_].data() + member * 3;
   auto place = [&](uint64_t at) {
     return at < kPlain ? lane_.members[member].arena + at : reinterpret_cast<uint8_t*>(at & ~kPlain);
   };
   bases[0] = place(other.input);
   bases[1] = place(other.output);
-  return true;
 }
 
 namespace {
@@ -97,20 +104,23 @@ bool Launch::may_map(const Program& program, bool plain, bool in_place) const {
 bool Launch::all_below(uint64_t limit, const Program& program) const {
   if (!lane_.links.empty()) return false;
   return std::all_of(lane_.members.begin(), lane_.members.end(), [&](const Member& member) {
-    const Header& header = member.control->header[parity_];
+    const Header& header = member.control->header[slot_];
     return below(limit, program, header.input, header.output);
   });
 }
 
 Status Launch::meet() {
+  if (Status status = await_all(number_ - std::min<uint64_t>(number_, kAhead)); status != Status::kOk) return status;
   announce();
-  return await_all();
+  return await_all(number_);
 }
 
-Status Launch::run(const Program& program, int32_t source) {
+Status Launch::run(const Program& program, int32_t source, bool go_on) {
+  if (Status status = await_all(lane_.room_after(program)); status != Status::kOk) return status;
   program_ = &program;
   source_ = source;
-  std::vector<uint8_t*>& bases = program.in_header ? lane_.in_headers[parity_] : lane_.bases[parity_];
+  go_on_ = go_on && program.goes_on && lane_.links.empty();
+  std::vector<uint8_t*>& bases = program.in_header ? lane_.in_headers[slot_] : lane_.bases[parity_];
   if (!program.in_header) {
     // one launch and the next are in different halves, whatever the ranks make of a launch
     uint64_t turn = number_ / 2 & (program.places - 1);
@@ -155,11 +165,12 @@ Status Launch::run_blocks() {
     }
   }
   announce();
-  Status status = await_all();
-  if (status != Status::kOk) return status;
+  if (!go_on_) {
+    if (Status status = await_all(number_); status != Status::kOk) return status;
+  }
   if (unsent_) return failed();
   finish();
-  return status;
+  return Status::kOk;
 }
 
 // Run a block until it must wait or has ended; whether it got anywhere.
@@ -248,7 +259,7 @@ bool Launch::wait(Block& block, const Instruction& instruction) {
     const ChannelEnd& end = program_->ends[instruction.first + block.part];
     const Member& peer = lane_.members[end.peer];
     uint64_t& waited = work_.waited[static_cast<size_t>(end.peer * program_->slots + end.slot)];
-    const Counter& counter = instruction.common ? peer.control->header[parity_].phase
+    const Counter& counter = instruction.common ? peer.control->header[slot_].phase
                                                 : peer.counters[lane_.rank * kChannelSlots + end.slot];
     uint64_t value = counter.load(std::memory_order_acquire);
     if (value < phase(waited + 1)) {
@@ -258,7 +269,7 @@ bool Launch::wait(Block& block, const Instruction& instruction) {
     }
     waited++;
     if (instruction.common) {
-      arrived(end.peer);  // the call it makes lies in the line just read
+      arrived(end.peer, number_);  // the call it makes lies in the line just read
       if (mismatch_) return false;
     }
   }

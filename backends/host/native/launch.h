@@ -28,8 +28,9 @@ class Launch {
   // Whether this member's own buffers leave that open. `plain`, `in_place`: as the executable says of its program.
   bool may_map(const Program& program, bool plain, bool in_place) const;
   void reach_plain() { single_copy_ = true; }
-  // `source` is what records of it name.
-  Status run(const Program& program, int32_t source);
+  // `source` is what records of it name. `go_on`: where the program leaves that open, this member is done with its own
+  // part, and compares what the others call later.
+  Status run(const Program& program, int32_t source, bool go_on);
 
  private:
   struct Loop {
@@ -107,7 +108,8 @@ class Launch {
   bool reach(Call call, const Operand& operand, const void* here, const uint8_t* there, uint64_t bytes);
   bool copy_foreign(const Instruction& instruction, const Window& window);
 
-  bool arrived(int member);
+  bool arrived(int member, uint64_t launch);
+  void locate(int member, const Header& other);
   void store_phase();
   bool all_below(uint64_t limit, const Program& program) const;
   // Waiting, in waiting.cpp
@@ -115,7 +117,7 @@ class Launch {
   void begin_waiting();
   Status sleep();
   Status check();
-  Status await_all();
+  Status await_all(uint64_t launch);
   Status disagree();
   Status failed();
   void awake();
@@ -130,7 +132,8 @@ class Launch {
   const int64_t timeout_ns_;
   const Hooks hooks_;
   const uint64_t number_;
-  const int parity_;
+  const int parity_;  // of the launch: which half of scratch
+  const int slot_;    // which header
   Header& header_;
   uint32_t flag_;
   uint64_t input_ = kUnmapped, output_ = kUnmapped;  // where the buffers lie, for the header
@@ -138,22 +141,22 @@ class Launch {
   bool single_copy_ = false;
   bool unsent_ = false;     // a queue stayed full until the deadline or a failure
   bool published_ = false;  // the header, to members whose memory is not mapped
-  int unseen_;  // members whose header was not compared yet
   uint64_t signals_ = 0;
   int64_t deadline_ = 0;  // set when waiting begins in earnest
   int idle_ = 0;
   bool asleep_ = false;
   uint32_t bell_ = 0;  // of the own doorbell, before the last look at what is awaited
   bool mismatch_ = false;
+  uint64_t mismatched_ = 0;  // the launch in which; an earlier one where this member had gone on
   int awaited_ = -1;  // the member whose arrival is waited for, where no block waits
 
   const Program* program_ = nullptr;
   uint8_t* const* bases_ = nullptr;  // of the operands of the program
   int32_t source_ = 0;
+  bool go_on_ = false;
 
   // The state of a launch that needs room; each thread keeps one, so that calls do not allocate.
   struct Workspace {
-    std::vector<uint8_t> seen;        // per member: header compared
     std::vector<uint64_t> signalled;  // per member and slot, in this launch
     std::vector<uint64_t> waited;     // per member and slot; the sender's common counter uses slot 0
     std::vector<Block> blocks;

@@ -93,19 +93,19 @@ double repeat(hal::Executable& executable, uint64_t input, uint64_t input_bytes,
 hal::Program make_program(const hal::Lane& lane, const std::vector<std::vector<int64_t>>& blocks,
                           const std::vector<int32_t>& semaphores, int dtype, int slots, bool maps_input,
                           bool maps_output, bool in_place, uint64_t scratch_reach,
-                          const std::vector<std::vector<int32_t>>& claims, bool roams) {
+                          const std::vector<std::vector<int32_t>>& claims, bool roams, bool goes_on) {
   // no header of a member elsewhere is scratch
   if (!lane.links.empty()) scratch_reach = lane.scratch_bytes;
   return hal::Program(blocks, semaphores, dtype, slots, maps_input, maps_output, in_place, scratch_reach, lane.rank, lane.size,
-                      lane.scratch_bytes, roams && lane.options.roams, claims);
+                      lane.scratch_bytes, roams && lane.options.roams, claims, goes_on);
 }
 
 // For each member, what it announced for this launch: (collective, dtype, op, root, count, plan), or None.
-nb::list calls(const hal::Lane& lane) {
+nb::list calls(const hal::Lane& lane, uint64_t launch) {
   nb::list result;
   for (const hal::Member& member : lane.members) {
-    const hal::Header& header = member.control->header[lane.launch & 1];
-    if (header.phase.load(std::memory_order_acquire) >> hal::kPhaseBits != lane.launch) {
+    const hal::Header& header = member.control->header[launch % hal::kHeaders];
+    if (header.phase.load(std::memory_order_acquire) >> hal::kPhaseBits != launch) {
       result.append(nb::none());
       continue;
     }
@@ -133,7 +133,7 @@ nb::list reports(const hal::Lane& lane, uint64_t launch) {
         entries.append(nb::make_tuple(static_cast<int>(e.waiting), e.block, e.instruction, e.channel, e.peer,
                                       e.expected, e.seen));
       }
-    } else if (control.header[launch & 1].phase.load(std::memory_order_acquire) >> hal::kPhaseBits != launch) {
+    } else if (control.header[launch % hal::kHeaders].phase.load(std::memory_order_acquire) >> hal::kPhaseBits != launch) {
       state = "absent";
     }
     if (lane.members[m].link != nullptr && std::strcmp(state, "stands") != 0 && lane.died(m)) state = "lost";
@@ -187,13 +187,13 @@ NB_MODULE(_native, m) {
       .def("__init__",
            [](hal::Program* self, const hal::Lane& lane, const std::vector<std::vector<int64_t>>& blocks,
               const std::vector<int32_t>& semaphores, int dtype, int slots, bool maps_input, bool maps_output,
-              bool in_place, uint64_t scratch_reach, const std::vector<std::vector<int32_t>>& claims, bool roams) {
+              bool in_place, uint64_t scratch_reach, const std::vector<std::vector<int32_t>>& claims, bool roams, bool goes_on) {
              new (self) hal::Program(make_program(lane, blocks, semaphores, dtype, slots, maps_input, maps_output,
-                                                  in_place, scratch_reach, claims, roams));
+                                                  in_place, scratch_reach, claims, roams, goes_on));
            },
            "lane"_a, "blocks"_a, "semaphores"_a, "dtype"_a, "slots"_a, "maps_input"_a, "maps_output"_a,
            "in_place"_a, "scratch_reach"_a, "claims"_a = std::vector<std::vector<int32_t>>{},
-           "roams"_a = true);
+           "roams"_a = true, "goes_on"_a = false);
 
   nb::class_<hal::Link>(m, "Link")
       .def("__init__",
@@ -239,7 +239,7 @@ NB_MODULE(_native, m) {
              return std::make_tuple(static_cast<int>(word & ((1 << hal::kFailureBits) - 1)),
                                     static_cast<int>(word >> hal::kFailureBits & 0xffff), word >> hal::kPhaseBits);
            })
-      .def("calls", &calls)
+      .def("calls", &calls, "launch"_a)
       .def("reports", &reports, "launch"_a);
 
   nb::class_<hal::Executable>(m, "Executable")

@@ -10,6 +10,7 @@ namespace hal {
 namespace {
 
 constexpr uint64_t kShort = 4 << 10, kCacheLines = 128;
+constexpr uint64_t kAheadPlaces = kAhead / 2;  // in each half, for members that go on
 constexpr uint64_t kRoom = 1 << 20;  // in both halves together more than a second-level cache holds
 
 constexpr int kMaxLoopDepth = 8;
@@ -182,10 +183,9 @@ uint64_t room_for(uint64_t reach, uint64_t scratch_bytes) {
 }
 
 // Into how many places it is cut. Short messages are better off where they always were.
-uint64_t places_for(uint64_t reach, uint64_t room) {
-  if (reach <= kShort) return 1;
+uint64_t places_for(uint64_t reach, uint64_t room, uint64_t most) {
   uint64_t places = 1;
-  while (room / (2 * places) >= reach && room % (2 * places * kCacheLines) == 0) places *= 2;
+  while (places < most && room / (2 * places) >= reach && room % (2 * places * kCacheLines) == 0) places *= 2;
   return places;
 }
 
@@ -193,7 +193,8 @@ uint64_t places_for(uint64_t reach, uint64_t room) {
 
 Program::Program(const std::vector<std::vector<int64_t>>& words, const std::vector<int32_t>& semaphores, int dtype,
                  int slots, bool maps_input, bool maps_output, bool in_place, uint64_t scratch_reach, int rank,
-                 int members, uint64_t scratch_bytes, bool roams, const std::vector<std::vector<int32_t>>& claims)
+                 int members, uint64_t scratch_bytes, bool roams, const std::vector<std::vector<int32_t>>& claims,
+                 bool goes_on)
     : semaphores(semaphores),
       itemsize(dtype >= 0 && dtype < kernels::kDTypes ? int(kernels::size_of(kernels::DType(dtype))) : 1),
       slots(slots),
@@ -201,7 +202,9 @@ Program::Program(const std::vector<std::vector<int64_t>>& words, const std::vect
       maps_output(maps_output),
       in_place(in_place),
       in_header(scratch_reach <= sizeof(Header::scratch) && !maps_input && !maps_output),
-      places(roams ? places_for(scratch_reach, room_for(scratch_reach, scratch_bytes)) : 1),
+      goes_on(goes_on),
+      places(places_for(scratch_reach, room_for(scratch_reach, scratch_bytes),
+                        roams && scratch_reach > kShort ? kRoom : goes_on ? kAheadPlaces : 1)),
       place_bytes(room_for(scratch_reach, scratch_bytes) / places),
       rank(rank),
       members(members),
@@ -216,6 +219,9 @@ Program::Program(const std::vector<std::vector<int64_t>>& words, const std::vect
   }
   std::vector<uint64_t> signals(static_cast<size_t>(members) * kChannelSlots * 2 + 1, 0);  // the last: the common counter
   for (const auto& block : words) blocks.push_back(Decoder(*this, block, dtype).block(signals));
+  // packets have one place in each half, and what lies in a header has as many as there are
+  bool packets = std::any_of(operands.begin(), operands.end(), [](const Operand& operand) { return operand.packet; });
+  ahead = in_header ? kAhead : packets ? 1 : std::min<uint64_t>(kAhead, 2 * places - 1);
   // what lies in a header goes back and forth with the header
   for (size_t b = 0; b < std::min(in_header ? 0 : blocks.size(), claims.size()); b++) {
     for (Instruction& instruction : blocks[b]) {

@@ -50,7 +50,9 @@ struct Program {
   bool maps_input = false, maps_output = false;  // some rank reaches another's input, output
   bool in_place = true;  // output and input may share memory
   bool in_header = false;  // scratch lies in the headers
+  bool goes_on = false;    // some member does not wait for some other: it may be done before that has begun
   uint64_t places = 1, place_bytes = 0;  // the places in a half of scratch, a power of two, which launches take in turn
+  uint64_t ahead;  // how many launches a member may be in one of these before another: nothing is written that that one reads
   uint64_t moved = 0;  // bytes of all moves together
   int rank, members;   // the lane that it is decoded for
   uint64_t scratch_bytes;
@@ -59,7 +61,7 @@ struct Program {
   // Decode; throws std::invalid_argument where the words are not a program for this member of `members`.
   Program(const std::vector<std::vector<int64_t>>& blocks, const std::vector<int32_t>& semaphores, int dtype,
           int slots, bool maps_input, bool maps_output, bool in_place, uint64_t scratch_reach, int rank, int members,
-          uint64_t scratch_bytes, bool roams, const std::vector<std::vector<int32_t>>& claims);
+          uint64_t scratch_bytes, bool roams, const std::vector<std::vector<int32_t>>& claims, bool goes_on);
 };
 
 }  // namespace hal

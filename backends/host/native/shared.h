@@ -20,11 +20,15 @@ struct CallKey {
 };
 static_assert(sizeof(CallKey) == 24);
 
+// A member whose part in a launch is done may go on while others have not entered it, or have not compared it: by so many
+// launches. Each has compared what the others called in launch k before it enters k+4, and writes the header of k
+// anew in k+8, which it enters when all have entered k+4.
+constexpr int kAhead = 4, kHeaders = 2 * kAhead;
+
 constexpr uint64_t kUnmapped = ~uint64_t{0};
 constexpr uint64_t kPlain = uint64_t{1} << 63;
 
-// Announces a member's part in a launch. Two alternate, so that the one of launch k stands until launch k+2, which no
-// member enters before all have completed k.
+// Announces a member's part in a launch. They are used in turn.
 struct alignas(128) Header {
   std::atomic<uint64_t> phase;  // launch << kPhaseBits | signals to all so far; stored last, with release
   CallKey key;
@@ -58,11 +62,11 @@ struct alignas(128) Report {
   ReportEntry entry[kReportEntries];
 };
 
-enum class Failure : uint32_t { kNone, kStall, kPeerDied, kAborted, kUnreachable };
+enum class Failure : uint32_t { kNone, kStall, kPeerDied, kAborted, kUnreachable, kMismatch };
 constexpr int kFailureBits = 4;
 
 struct Control {
-  Header header[2];
+  Header header[kHeaders];
   Doorbell doorbell;
   // those of the first member of a host serve all members there; all of these write them
   alignas(128) std::atomic<uint64_t> failure;  // Failure | member << kFailureBits | launch << kPhaseBits; set once

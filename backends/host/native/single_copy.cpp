@@ -49,7 +49,7 @@ bool Probed::reachable(const void* buffer, uint64_t nbytes) {
 
 bool Launch::all_in_place() const {
   return std::all_of(lane_.members.begin(), lane_.members.end(), [&](const Member& member) {
-    const Header& header = member.control->header[parity_];
+    const Header& header = member.control->header[slot_];
     return header.input == header.output;
   });
 }
@@ -58,7 +58,7 @@ bool Launch::all_in_place() const {
 bool Launch::is_foreign(const Operand& operand) const {
   auto member = static_cast<int>(operand.base / 3);
   if (!single_copy_ || member == lane_.rank || operand.base % 3 == 2) return false;
-  const Header& header = lane_.members[member].control->header[parity_];
+  const Header& header = lane_.members[member].control->header[slot_];
   return (operand.base % 3 == 0 ? header.input : header.output) >= kPlain && !lane_.same_process(member);
 }
 

@@ -124,35 +124,41 @@ void Launch::awake() {
 Status Launch::check() {
   if (lane_.fails(number_)) return failed();
   if (mismatch_) return Status::kOk;  // `disagree` is collecting what everybody says
-  for (int member = 0; member < lane_.size && unseen_ > 0; member++) {
-    arrived(member);
+  for (int member = 0; member < lane_.size; member++) {
+    arrived(member, number_);
     if (mismatch_) return disagree();
   }
   return Status::kOk;
 }
 
-// Wait until every member has announced its call, and compare.
-Status Launch::await_all() {
-  for (int member = 0; member < lane_.size && unseen_ > 0; member++) {
+// Wait until every member has announced its call in this launch or an earlier one, and compare.
+Status Launch::await_all(uint64_t launch) {
+  if (lane_.all_compared >= launch) return Status::kOk;
+  for (int member = 0; member < lane_.size; member++) {
+    if (lane_.compared[member] >= launch) continue;
     awaited_ = member;
-    while (!arrived(member)) {
+    while (!arrived(member, launch)) {
       if (Status status = idle(); status != Status::kOk) return status;
     }
     idle_ = 0;
     awake();
   }
   awaited_ = -1;
+  lane_.all_compared = launch;
   return mismatch_ ? disagree() : Status::kOk;
 }
 
 // Some member calls something else. Everybody finds that out; wait until all have said what they call, so that every
-// rank can report all of it.
+// rank can report all of it. Where this member has gone on since, the lane is of no use any more.
 Status Launch::disagree() {
-  mismatch_ = true;
+  if (mismatched_ < number_) {
+    lane_.fail(Failure::kMismatch, lane_.rank, mismatched_);
+    return failed();
+  }
   announce();
   for (int member = 0; member < lane_.size; member++) {
     awaited_ = member;
-    while (!arrived(member)) {
+    while (!arrived(member, number_)) {
       if (Status status = idle(); status != Status::kOk) return status;
     }
   }
@@ -193,7 +199,7 @@ Status Launch::failed() {
   for (int member = 0; member < lane_.size; member++) {
     const Control& other = *lane_.members[member].control;
     auto owes_report = [&] {
-      bool here = other.header[parity_].phase.load(std::memory_order_acquire) >> kPhaseBits == number_;
+      bool here = other.header[slot_].phase.load(std::memory_order_acquire) >> kPhaseBits == number_;
       bool done = other.finished.load(std::memory_order_acquire) >= number_ || lane_.died(member);
       return here && !done && other.report.launch.load(std::memory_order_acquire) != number_;
     };

@@ -45,10 +45,10 @@ class Lanes:
         """Both halves of a member's scratch for packets."""
         return self.scratch(rank)[2 * self.lanes[rank].scratch_bytes :]
 
-    def load(self, rank: int, plan: Plan, count: int, dtype: DType = DType.INT32) -> _native.Executable:
+    def load(self, rank: int, plan: Plan, count: int, dtype: DType = DType.INT32, **changes: Any) -> _native.Executable:
         """A plan for one member."""
         program = lower(plan, rank, Layout.uniform(plan, count, dtype.itemsize), dtype, ReduceOp.SUM)
-        return executable(self.lanes[rank], decode(self.lanes[rank], program), count=count, dtype=dtype)
+        return executable(self.lanes[rank], decode(self.lanes[rank], program, **changes), count=count, dtype=dtype)
 
 
 def decode(lane: _native.Lane, program: Program, **changes: Any) -> _native.Program:

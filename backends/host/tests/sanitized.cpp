@@ -2,7 +2,7 @@
 //
 // Standard input: members, hosts over which they are dealt out (1: all memory is mapped; else sockets connect them), bytes
 // of scratch, elements, launches, records kept (0: nothing is recorded); for each member:
-// slots, blocks, and for each block the number of its words and the words (hal.plan.lower).
+// slots, reach in scratch, whether launches go round, whether members go on, blocks, and for each block the number of its words and the words (hal.plan.lower).
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -119,7 +119,7 @@ int main() {
   for (int m = 0; m < size; m++) {
     auto slots = read<int>();
     auto reach = read<uint64_t>();
-    auto roams = read<int>() != 0;
+    auto roams = read<int>() != 0, goes_on = read<int>() != 0;
     std::vector<std::vector<int64_t>> blocks(read<size_t>());
     std::vector<std::vector<int32_t>> claims;
     for (auto& block : blocks) {
@@ -132,7 +132,7 @@ int main() {
     lanes[m]->recorder = recorder;
     std::vector<hal::Program> program;
     program.emplace_back(blocks, std::vector<int32_t>{}, kInt32, slots, false, false, true, hosts > 1 ? scratch : reach, m, size,
-                         scratch, roams, claims);
+                         scratch, roams, claims, goes_on);
     hal::CallKey key{0, kInt32, 0, 0, -1, count, 1};
     executables.push_back(std::make_unique<hal::Executable>(*lanes[m], key, program, std::vector<hal::Program>{}));
   }

@@ -15,13 +15,13 @@ from .lanes import SECOND, Lanes, address, on_threads
 HALF = 1 << 16
 
 
-def places(lanes: Lanes, calls: list[tuple[int, int]]) -> list[int]:
+def places(lanes: Lanes, calls: list[tuple[int, int]], **changes: bool) -> list[int]:
     """Run calls of (bytes, value) one after the other, and say where in scratch each left its value."""
     plan = get("send_recv", "publish").build(2)
     found, half = [], lanes.lanes[0].scratch_bytes
     for nbytes, value in calls:
         source, target = np.full(nbytes, value, np.uint8), np.zeros(nbytes, np.uint8)
-        ready = [lanes.load(rank, plan, nbytes // 4) for rank in range(2)]
+        ready = [lanes.load(rank, plan, nbytes // 4, **changes) for rank in range(2)]
         ends = [(*address(source), 0, 0), (0, 0, *address(target))]
         assert on_threads([functools.partial(ready[r].run, *ends[r], 30 * SECOND) for r in range(2)]) == [0, 0]
         assert (target == value).all()
@@ -52,6 +52,12 @@ def test_launches_go_round_in_a_part_of_much_scratch() -> None:
 
 def test_short_launches_stay() -> None:
     assert sorted(set(places(Lanes(2, scratch=HALF), [(4096, 1 + i) for i in range(6)]))) == [0, HALF]
+
+
+@pytest.mark.parametrize("roams", [False, True])
+def test_short_launches_have_two_places_in_each_half_where_members_go_on(roams: bool) -> None:
+    found = places(Lanes(2, scratch=HALF, roams=roams), [(4096, 1 + i) for i in range(6)], goes_on=True)
+    assert sorted(set(found)) == [0, HALF // 2, HALF, HALF + HALF // 2]
 
 
 def test_launches_of_a_crowd_stay() -> None:

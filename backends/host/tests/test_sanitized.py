@@ -14,6 +14,7 @@ from hal.plan.layout import Layout
 from hal.plan.lower import lower
 from hal_collectives.algorithms import get
 from hal_host.claims import claims
+from hal_host.going_on import goes_on
 
 NATIVE = Path(__file__).parents[1] / "native"
 HEADERS = Path(__file__).parents[3] / "hal" / "src"
@@ -77,7 +78,8 @@ def assert_no_data_race(program: Path, name: str, size: int, records: int, hosts
         lowered = lower(plan, rank, Layout.uniform(plan, count, 4), DType.INT32)
         reach = SCRATCH if lowered.scratch_reach is None else lowered.scratch_reach
         claimed = claims(plan)
-        words += [lowered.channel_slots, reach, int(hosts == 1 and not claimed.all), len(lowered.blocks)]
+        words += [lowered.channel_slots, reach, int(hosts == 1 and not claimed.all), int(goes_on(plan))]
+        words.append(len(lowered.blocks))
         for block, positions in zip(lowered.blocks, claimed.moves[rank], strict=True):
             positions = positions if hosts == 1 else []
             words += [len(block), *block, len(positions), *positions]

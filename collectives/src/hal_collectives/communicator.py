@@ -40,7 +40,9 @@ class Communicator:
     communicator's.
 
     All ranks make the same calls in the same order. Where they disagree every rank raises `UsageError` and the
-    communicator stays usable; what was to be written is then undefined. `StallTimeout` and `PeerFailure` are raised by
+    communicator stays usable; what was to be written is then undefined. A rank that has given what is wanted of it (the
+    root of a broadcast, a sender) may return before others have called; what they called is then compared a few calls
+    later, and where they disagree the communicator only raises. `StallTimeout` and `PeerFailure` are raised by
     every rank too, and leave a communicator that only raises. One thread at a time calls.
 
     What is called again and again with the same arrays can be prepared, any collective alike: `op =
@@ -274,7 +276,8 @@ class Communicator:
 
     @collective(Collective.SEND_RECV)
     def send(self, x: Any, dst: int, *, async_op: bool = False, timeout: float | None = None) -> Any:
-        """Send `x` to rank `dst`, which receives as many elements of the same type. Returns when it has taken them.
+        """Send `x` to rank `dst`, which receives as many elements of the same type. Returns when `x` is free again:
+        `dst` has taken it, or will from memory of the runtime. No order of calls may rely on the latter.
 
         Messages between two ranks arrive in order. Two ranks that send to each other use `async_op` on one side.
         """

@@ -20,6 +20,7 @@ from hal.plan.model import Plan
 from hal.runtime.heap import PAGE
 from hal_host import _native, report, segment, single_copy
 from hal_host.claims import claims
+from hal_host.going_on import goes_on
 from hal_host.links import Links, reads_others
 from hal_host.recording import Recording
 from hal_host.segment import Handle, Segment
@@ -365,6 +366,7 @@ def _decoded(lane: _native.Lane, program: Program) -> _native.Program:
         lane.scratch_bytes if program.scratch_reach is None else program.scratch_reach,
         [] if lane.linked else claimed.moves[lane.rank],
         not claimed.all,
+        goes_on(program.plan),
     )
 
 

@@ -16,7 +16,7 @@ __all__ = ["Failure", "disagreement", "failure"]
 
 def disagreement(lane: _native.Lane, ranks: tuple[int, ...]) -> UsageError:
     """The error for ranks that call different things."""
-    return disagreeing(lane.calls(), ranks, ranks[lane.rank])
+    return disagreeing(lane.calls(lane.launch), ranks, ranks[lane.rank])
 
 
 def failure(
@@ -34,6 +34,10 @@ def failure(
     who: dict[str, Any] = {"rank": ranks[lane.rank], "operation": operation}
     if kind == Failure.ABORTED:
         return PeerFailure(f"the communicator was aborted by rank {failed[member]}", peer=failed[member], **who)
+    if kind == Failure.MISMATCH:
+        found = disagreeing(lane.calls(launch), ranks, who["rank"])
+        late = f"rank {failed[member]} had gone on when it found out: this communicator can be used no more"
+        return UsageError(f"{found.message}\n  {late}", rank=found.rank)
     report = "\n  ".join(_stands(lane, plan, ranks, launch))
     if kind == Failure.UNREACHABLE:
         what = f"the kernel cannot copy between the memory of rank {failed[member]} and another's (host.single_copy)"

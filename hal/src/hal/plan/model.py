@@ -26,8 +26,8 @@ class BufferKind(enum.Enum):
     INPUT = "input"
     OUTPUT = "output"
     SCRATCH = "scratch"
-    """Memory of the runtime, visible to all ranks. Its content at the start of a launch is undefined. Successive
-    launches use alternating halves, and no rank starts launch k+2 before every rank has completed launch k."""
+    """Memory of the runtime, visible to all ranks. Its content at the start of a launch is undefined. A launch has no
+    part of it in which some rank may still be at an earlier launch."""
 
     __hash__ = object.__hash__  # of identity, which equality is here too: that of `Enum` is Python, and takes long
 

@@ -22,6 +22,8 @@ class Failure(enum.IntEnum):
     ABORTED = 3
     UNREACHABLE = 4
     """A rank's plain memory could not be read or written by another process."""
+    MISMATCH = 5
+    """Ranks called different things, and some had gone on before it was found."""
 
 
 class Waiting(enum.IntEnum):
