@@ -97,6 +97,7 @@ class Lane {
   std::vector<uint8_t*> in_headers[kHeaders];  // the same where scratch lies in a header; of buffers this member's own
   std::vector<uint64_t> compared;  // for each member the last launch in which it called the same
   uint64_t all_compared;           // up to here all did
+  bool gave = false;  // of two members: this one did not wait for the other in the last launch in which it need not
 
   // Which launch all members must have entered before the one that this member is in runs `program`: until then some
   // may be reading what it writes over.

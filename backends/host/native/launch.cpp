@@ -119,7 +119,7 @@ Status Launch::run(const Program& program, int32_t source, bool go_on) {
   if (Status status = await_all(lane_.room_after(program)); status != Status::kOk) return status;
   program_ = &program;
   source_ = source;
-  go_on_ = go_on && program.goes_on && lane_.links.empty();
+  go_on_ = go_on && lane_.links.empty();
   std::vector<uint8_t*>& bases = program.in_header ? lane_.in_headers[slot_] : lane_.bases[parity_];
   if (!program.in_header) {
     // one launch and the next are in different halves, whatever the ranks make of a launch
@@ -165,7 +165,7 @@ Status Launch::run_blocks() {
     }
   }
   announce();
-  if (!go_on_) {
+  if (!program_->goes_on || !goes_on()) {
     if (Status status = await_all(number_); status != Status::kOk) return status;
   }
   if (unsent_) return failed();
@@ -221,6 +221,14 @@ bool Launch::step(Block& block) {
     progress = true;
   }
   return progress;
+}
+
+// Whether to go on where the plan allows that. Two ranks that give to each other in turn are better off if they meet in each
+// call than if each call waits for the one before: who gives goes on from the second time in a row.
+bool Launch::goes_on() {
+  bool gave = lane_.gave;
+  lane_.gave = lane_.compared[lane_.size - 1 - lane_.rank] < number_;
+  return go_on_ && (lane_.size > 2 || gave);
 }
 
 bool Launch::stand(Block& block, Waiting waiting, int channel, int peer, uint64_t expected, uint64_t seen) {

@@ -74,6 +74,7 @@ class Launch {
 
   template <bool kTraced>
   Status run_blocks();
+  bool goes_on();
   template <bool kTraced>
   bool step(Block& block);
   bool wait(Block& block, const Instruction& instruction);
