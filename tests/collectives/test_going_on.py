@@ -107,6 +107,28 @@ def test_what_others_called_is_found_later() -> None:
     run_local(2, body, timeout=20)
 
 
+def test_messages_that_differ_are_found_later() -> None:
+    later = threading.Event()
+
+    def body(comm: Communicator) -> None:
+        x = np.zeros(4, np.float32)
+        if comm.rank == 0:
+            comm.send(x, 1)
+            with pytest.raises(UsageError, match=r"rank 1: send_recv\(5 elements of float32\)"):
+                again(lambda x: comm.send(x, 1), x, [])
+            later.set()
+        elif comm.rank == 1:
+            for _ in range(2):
+                comm.recv(x, 0)
+            with pytest.raises(UsageError, match=r"rank 0: send_recv\(4 elements of float32\)"):
+                comm.recv(np.zeros(5, np.float32), 0)
+        assert later.wait(20)
+        with pytest.raises(UsageError, match="ranks disagreed on a message between two of them\n  rank 0 had gone on"):
+            comm.barrier()
+
+    run_local(3, body, timeout=20)
+
+
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_calls_with_pauses(size: int) -> None:
     """Calls of many kinds and lengths, with every rank late at times: no launch writes over what another reads."""

@@ -35,9 +35,12 @@ def failure(
     if kind == Failure.ABORTED:
         return PeerFailure(f"the communicator was aborted by rank {failed[member]}", peer=failed[member], **who)
     if kind == Failure.MISMATCH:
-        found = disagreeing(lane.calls(launch), ranks, who["rank"])
+        calls = lane.calls(launch)
+        what = "ranks disagreed on a message between two of them"
+        if len({call for call in calls if call is not None}) > 1:  # else it was on a pair's lane
+            what = disagreeing(calls, ranks, who["rank"]).message
         late = f"rank {failed[member]} had gone on when it found out: this communicator can be used no more"
-        return UsageError(f"{found.message}\n  {late}", rank=found.rank)
+        return UsageError(f"{what}\n  {late}", **who)
     report = "\n  ".join(_stands(lane, plan, ranks, launch))
     if kind == Failure.UNREACHABLE:
         what = f"the kernel cannot copy between the memory of rank {failed[member]} and another's (host.single_copy)"

@@ -69,7 +69,9 @@ class Executable(abc.ABC):
         returns. Ranks launch the same executables in the same order. `UsageError` for a timeout that is not above 0 and
         for buffers that are too short, with nothing done. Else it raises on every rank alike: `UsageError` where
         ranks call different things (the group stays usable, outputs are undefined), `StallTimeout` when a rank's
-        deadline passes, `PeerFailure` when a rank dies; after these two the group is unusable.
+        deadline passes, `PeerFailure` when a rank dies; after these two the group is unusable. An executor may let a
+        rank that waits for nobody in a call return from it before the others have come, where it has made that call
+        before: what concerns the others is raised by one of its next calls then, and the group is unusable.
         """
 
     def enqueue(self, src: int, src_bytes: int, dst: int, dst_bytes: int, timeout: float, stream: Any) -> None:
