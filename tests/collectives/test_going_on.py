@@ -172,6 +172,38 @@ def test_calls_with_pauses(size: int) -> None:
     run_local(size, body, timeout=20)
 
 
+def test_calls_in_mapped_memory_wait_for_those_far_behind() -> None:
+    """Rank 2 has not compared the last calls of rank 1 when that is four ahead, and calls what all ranks meet for."""
+
+    def body(comm: Communicator) -> None:
+        x, y = np.zeros(4, np.int32), comm.empty(1 << 20, np.int32)
+        y[:] = 1
+        for root in (0, 1):
+            comm.broadcast(x, root=root)
+        comm.all_reduce(y)
+        for _ in range(10):
+            time.sleep(0.001 * comm.rank)  # what it is given is there
+            comm.broadcast(x, root=0)
+        time.sleep(0.1 if comm.rank == 2 else 0)
+        for _ in range(AHEAD):
+            comm.broadcast(x, root=1)
+        assert (comm.all_reduce(y) == 9).all()
+
+    run_local(3, body, timeout=5)
+
+
+def test_packets_have_one_place_in_each_half() -> None:
+    """A rank that has gone on from the call between two with packets waits for those still at the first."""
+
+    def body(comm: Communicator) -> None:
+        x, y = np.zeros(4, np.int32), np.ones(3000, np.int32)
+        for turn in range(400):
+            assert (comm.all_reduce(y, np.empty_like(y)) == comm.size).all()
+            comm.broadcast(x, root=turn % comm.size)
+
+    run_local(4, body, timeout=5, algorithms__all_reduce="all_pairs_ll")
+
+
 LEAVES = """
 import time
 import numpy as np
