@@ -182,7 +182,8 @@ uint64_t room_for(uint64_t reach, uint64_t scratch_bytes) {
   return reach <= kRoom ? std::min(kRoom, scratch_bytes) : scratch_bytes;
 }
 
-// Into how many places it is cut. Short messages are better off where they always were.
+// Into how many places it is cut, at most. Short messages are better off where they always were, and so are all where
+// memory does not go round, but for members that go on. Two that answer each other gain nothing from that.
 uint64_t places_for(uint64_t reach, uint64_t room, uint64_t most) {
   uint64_t places = 1;
   while (places < most && room / (2 * places) >= reach && room % (2 * places * kCacheLines) == 0) places *= 2;
@@ -204,7 +205,9 @@ Program::Program(const std::vector<std::vector<int64_t>>& words, const std::vect
       in_header(scratch_reach <= sizeof(Header::scratch) && !maps_input && !maps_output),
       goes_on(goes_on),
       places(places_for(scratch_reach, room_for(scratch_reach, scratch_bytes),
-                        roams && scratch_reach > kShort ? kRoom : goes_on ? kAheadPlaces : 1)),
+                        roams && scratch_reach > kShort ? kRoom
+                        : goes_on && (members > 2 || scratch_reach <= kShort) ? kAheadPlaces
+                                                                              : 1)),
       place_bytes(room_for(scratch_reach, scratch_bytes) / places),
       rank(rank),
       members(members),
