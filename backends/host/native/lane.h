@@ -1,8 +1,9 @@
 // A lane: the members of a group as one of them sees them, and the launches they run together.
 //
 // A launch: each member writes what it calls into its header, steps through its program, and is done when it has seen
-// that every other member called the same; where it waits for nobody's part, it looks after that a few launches later. Counters and headers hold the number of the launch, so that nothing is
-// reset between launches, and a launch that failed leaves nothing behind that a later one could mistake.
+// that every other member called the same; where it waits for nobody's part, it may look after that a few launches
+// later. Counters and headers hold the number of the launch, so that nothing is reset between launches, and a launch that
+// failed leaves nothing behind that a later one could mistake.
 #pragma once
 #include <cstdint>
 #include <memory>

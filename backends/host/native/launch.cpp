@@ -223,8 +223,8 @@ bool Launch::step(Block& block) {
   return progress;
 }
 
-// Whether to go on where the plan allows that. Two ranks that give to each other in turn are better off if they meet in each
-// call than if each call waits for the one before: who gives goes on from the second time in a row.
+// Whether to go on where the plan allows that. Two ranks that give to each other in turn are better off if they meet in
+// each call than if each call waits for the one before: who gives goes on from the second time in a row.
 bool Launch::goes_on() {
   bool gave = lane_.gave;
   lane_.gave = lane_.compared[lane_.size - 1 - lane_.rank] < number_;

@@ -52,7 +52,7 @@ struct Program {
   bool in_header = false;  // scratch lies in the headers
   bool goes_on = false;    // some member does not wait for some other: it may be done before that has begun
   uint64_t places = 1, place_bytes = 0;  // the places in a half of scratch, a power of two, which launches take in turn
-  uint64_t ahead;  // how many launches a member may be in one of these before another: nothing is written that that one reads
+  uint64_t ahead;  // by how many launches a member may be ahead of another and write over nothing that that one reads
   uint64_t moved = 0;  // bytes of all moves together
   int rank, members;   // the lane that it is decoded for
   uint64_t scratch_bytes;

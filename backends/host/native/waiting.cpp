@@ -94,6 +94,7 @@ Status Launch::sleep() {
     for (int member = 0; member < lane_.size; member++) {
       // in this order: what a member did before it ended is visible once the end is
       if (!lane_.gone(member) || lane_.members[member].control->finished.load() >= number_) continue;
+      if (lane_.fails(number_)) return failed();  // it has left since another one has
       lane_.fail(Failure::kPeerDied, member);
       return failed();
     }
