@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from hal_collectives import Communicator, run_local
 from hal_collectives.algorithms import get
 
 from .cases import covering, matrix
+from .programs import printed
 from .test_matrix import check
 
 DIFFERENT = """
@@ -103,9 +102,4 @@ def test_a_message_that_nothing_has_room_for_is_refused() -> None:
 
 
 def test_ranks_that_differ_agree(tmp_path: Path) -> None:
-    program = tmp_path / "different.py"
-    program.write_text(DIFFERENT)
-    run = [Path(sys.executable).with_name("hal"), "run", "-n", "3", "--no-prefix", sys.executable, program]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["agreed"] * 3
+    assert printed(tmp_path, DIFFERENT, 3) == ["agreed"] * 3
