@@ -46,11 +46,14 @@ class Contender:
 class Pace:
     """How long to measure.
 
-    A batch takes `batch` seconds, and one call at least. Rounds go on until `seconds` have passed for the case, but
-    there are `min_rounds` to `max_rounds`. A contender has `timeout` seconds for one order.
+    A batch takes `batch` seconds or longer: it has at least `calls` calls, fewer where these take more than `longest`
+    seconds, and one in any case. Rounds go on until `seconds` have passed for the case, but there are `min_rounds` to
+    `max_rounds`. A contender has `timeout` seconds for one order.
     """
 
     batch: float = 0.002
+    calls: int = 4
+    longest: float = 0.02
     seconds: float = 2.0
     min_rounds: int = 5
     max_rounds: int = 60
@@ -100,7 +103,6 @@ class _Run:
         self.sample = Sample()
         self._case = case
         self._pace = pace
-        self._warmup = 0
 
     def prepare(self) -> None:
         """Have it make its buffers and check its result, and find how many calls make a batch."""
@@ -108,13 +110,15 @@ class _Run:
         with self._failing():
             what = {"collective": case.collective, "size": case.bytes, "source": case.source, "form": case.form}
             self._ask({"do": "prepare", **what})
-            per_call = self._batch(1)
-            if per_call < pace.batch:
-                self._warmup = 2
-                per_call = self._batch(8)
-            self.sample.iterations = max(1, math.floor(pace.batch / per_call))
-            # caches hold what the contender before had in them: a tenth of a batch is not counted
-            self._warmup = math.ceil(self.sample.iterations / 10) if self.sample.iterations > 1 else 0
+            seconds = self._batch(1)
+            calls = least = max(1, min(pace.calls, math.floor(pace.longest / seconds)))
+            # the start of a batch takes longer than the rest: how many calls fill one is seen where they have
+            if calls > 1:
+                seconds = self._batch(calls)
+            while seconds * calls < pace.batch:
+                calls = min(8 * calls, max(2 * calls, math.ceil(pace.batch / seconds)))
+                seconds = self._batch(calls)
+            self.sample.iterations = max(least, round(pace.batch / seconds))
 
     def round(self) -> None:
         """One batch."""
@@ -129,7 +133,9 @@ class _Run:
 
     def _batch(self, iterations: int) -> float:
         """Run a batch: seconds a call, of the slowest rank, with refilling; `_net` keeps those without."""
-        replies = self._ask({"do": "run", "iterations": iterations, "warmup": self._warmup})
+        # caches hold what the contender before had in them: a tenth of a batch is not counted
+        warmup = math.ceil(iterations / 10) if iterations > 1 else 0
+        replies = self._ask({"do": "run", "iterations": iterations, "warmup": warmup})
         total = max(reply["total"] for reply in replies)
         fill = max(reply["fill"] for reply in replies)
         self._net = (total - fill) / iterations * 1e-9

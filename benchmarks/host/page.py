@@ -184,8 +184,10 @@ def _method(report: Report) -> str:
     return (
         "## How it is measured\n\n"
         "- The ranks of all contenders are alive at the same time; all but one contender's sleep in the kernel. In each"
-        f" round every contender in turn, in rotating order, runs a batch of {1000 * pace['batch']:g} ms or one call;"
-        f" there were {rounds} rounds. A batch's time is that of its slowest rank.\n"
+        " round every contender in turn, in rotating order, runs a batch:"
+        f" {pace['calls']} calls, fewer where these take more than {1000 * pace['longest']:g} ms, more where they take"
+        f" less than {1000 * pace['batch']:g} ms. There were {rounds} rounds."
+        " A batch's time is that of its slowest rank.\n"
         "- Ratios are medians of the ratios within a round, with their quartiles in brackets: a disturbance that"
         " lasts longer than a round drops out. The peer compared with is the one with the lowest median of the row.\n"
         "- Before timing, every contender's result is compared with the exact one, each element, for every size.\n"

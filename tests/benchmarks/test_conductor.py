@@ -1,3 +1,4 @@
+import pytest
 from benchmarks.host.cases import Case
 from benchmarks.host.conductor import Pace, measure
 from tests.benchmarks.fakes import FakeTeam, contender
@@ -15,10 +16,18 @@ def test_a_batch_takes_its_time_and_counts_the_slowest_rank_without_refilling():
     assert sample.rounds == [150.0] * 6
 
 
-def test_a_slow_call_is_a_batch_of_its_own():
-    sample = measure(CASE, [contender("a", FakeTeam(speeds=(5_000_000,)))], PACE)["a"]
-    assert sample.iterations == 1
-    assert sample.rounds == [5000.0] * 6
+@pytest.mark.parametrize(("milliseconds", "calls"), [(1, 4), (5, 4), (6, 3), (21, 1)])
+def test_slow_calls_make_a_batch_of_few(milliseconds, calls):
+    sample = measure(CASE, [contender("a", FakeTeam(speeds=(milliseconds * 1_000_000,)))], PACE)["a"]
+    assert sample.iterations == calls
+    assert sample.rounds == [milliseconds * 1000.0] * 6
+
+
+def test_the_start_of_a_batch_does_not_make_it_short():
+    """Every batch takes 300 µs more than its calls, the first one 3 ms, as where ranks wake up."""
+    sample = measure(CASE, [contender("a", FakeTeam(speeds=(10_000,), start=300_000))], PACE)["a"]
+    assert 160 <= sample.iterations <= 200
+    assert sample.rounds == [10 + 300 / sample.iterations] * 6
 
 
 def test_order_rotates_from_round_to_round():

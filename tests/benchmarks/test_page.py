@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ MACHINE = {
 @pytest.fixture
 def report() -> Report:
     pace = Pace(seconds=0.0, min_rounds=5, max_rounds=5)
-    report = Report(MACHINE, "make bench-host", {"batch": pace.batch})
+    report = Report(MACHINE, "make bench-host", dataclasses.asdict(pace))
     contenders = [
         contender("hal", FakeTeam(speeds=(50_000, 50_000)), role="hal"),
         contender("a", FakeTeam()),
