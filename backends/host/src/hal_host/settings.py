@@ -30,7 +30,7 @@ class HostSettings:
         "how many ranks run at once; where there are no more, long messages go round in scratch; 0: the machine's",
     )
     spin: int = setting(20, kinds.integer(), "pauses of a waiting rank before it yields its processor")
-    yields: int = setting(100, kinds.integer(), "yields of a waiting rank before it sleeps")
+    yields: int = setting(1000, kinds.integer(), "yields of a waiting rank before it sleeps")
     trace_events: int = setting(
         100000, kinds.integer(at_least=1), "events of a recorded run that a rank keeps, the last ones; 56 bytes each"
     )
