@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,8 @@ import numpy as np
 from calls import PINS, make
 
 import hal_collectives as hc
-from hal.interface.errors import HalError
+from hal.interface.errors import HalError, PeerFailure
+from hal.runtime.group import Group
 
 
 def say(event: str, **more: Any) -> None:
@@ -151,8 +153,84 @@ def forked(comm: hc.Communicator) -> None:
         say("success", child=status)
 
 
+def go_on(comm: hc.Communicator, dies: int = -1, moment: str = "") -> None:
+    """Call until a rank dies, go on without it, say what those that are left give each other, and so on."""
+    job_rank, number = comm.rank, 0
+    if job_rank == dies:
+        _die_in_shrink(comm, moment)
+    x, block, message = np.zeros(64), np.array([job_rank]), np.array([-1])
+    comm.barrier()
+    say("ready")
+    while True:
+        with contextlib.suppress(PeerFailure):
+            while True:
+                comm.all_reduce(x)
+        try:
+            failed, comm = comm, comm.shrink()
+        except HalError as error:
+            say("alone", kind=type(error).__name__, peer=error.peer, text=str(error))
+            return
+        failed.close()
+        with contextlib.suppress(PeerFailure):
+            gathered, total = comm.all_gather(block), comm.all_reduce(block.copy())
+            pending = comm.send(block, (comm.rank + 1) % comm.size, async_op=True) if comm.size > 1 else None
+            if pending is not None:
+                comm.recv(message, (comm.rank - 1) % comm.size)
+                pending.wait()
+            say(
+                f"shrunk{number}",
+                rank=comm.rank,
+                size=comm.size,
+                gathered=gathered.ravel().tolist(),
+                sum=int(total[0]),
+                message=int(message[0]) if comm.size > 1 else job_rank,
+            )
+            number += 1
+
+
+def _die_in_shrink(comm: hc.Communicator, moment: str) -> None:
+    """Be killed once the others agree on who is left, once the new group is there, or once that is agreed as well."""
+    store, join = comm._group.store, Group._join
+    agree = store.survivors
+    agreements = 0
+
+    def survivors(*args: Any, **more: Any) -> dict[int, bytes]:
+        nonlocal agreements
+        found = agree(*args, **more)
+        agreements += 1
+        if agreements == {"agreed": 1, "made": 2}.get(moment):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    def joined(group: Group) -> Any:
+        executor = join(group)
+        if moment == "joined" and group.name != "world":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return executor
+
+    store.survivors = survivors  # type: ignore[method-assign]
+    Group._join = joined  # type: ignore[method-assign]
+
+
+def leave_out(comm: hc.Communicator, rank: int) -> None:
+    """Call until one rank does not answer; go on without it."""
+    comm.barrier()
+    say("ready")
+    with reporting():
+        while True:
+            comm.barrier()
+    if comm.rank == rank:
+        return
+    try:
+        comm.shrink()
+    except HalError as error:
+        say("unanswered", kind=type(error).__name__, text=str(error))
+    with comm.shrink(without=[rank]) as rest:
+        say("shrunk0", gathered=rest.all_gather(np.array([comm.rank])).ravel().tolist())
+
+
 SCENARIOS: dict[str, Callable[..., None]] = {
-    f.__name__: f for f in (repeat, late, leave, last, wait_idly, crowd, split_and_close, forked)
+    f.__name__: f for f in (repeat, late, leave, last, wait_idly, crowd, split_and_close, forked, go_on, leave_out)
 }
 
 

@@ -1,4 +1,4 @@
-"""The stall report in docs/faults.md is what its command prints."""
+"""What docs/faults.md says that its programs print is what they print."""
 
 from __future__ import annotations
 
@@ -14,17 +14,32 @@ from .ranks import DEADLINE
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
 
 
-@pytest.mark.slow
-def test_the_stall_report(tmp_path: Path) -> None:
-    program = re.search(r"^```python\n(.*?)^```$", DOCUMENT, re.DOTALL | re.MULTILINE)
-    report = re.search(r"^```\n(\[0\] .*?)^```$", DOCUMENT, re.DOTALL | re.MULTILINE)
-    assert program is not None
-    assert report is not None
-    (tmp_path / "stall.py").write_text(program[1])
+def run(name: str, tmp_path: Path) -> tuple[subprocess.CompletedProcess[str], str]:
+    """The program of this name after the command that the text gives, and what the text says that it prints."""
+    found = re.search(
+        rf"With this as `{name}`:\n\n```python\n(.*?)^```\n\n`hal (run [^`]* {name})` .*?^```\n(.*?)^```$",
+        DOCUMENT,
+        re.DOTALL | re.MULTILINE,
+    )
+    assert found is not None
+    program, command, printed = found.groups()
+    (tmp_path / name).write_text(program)
     hal = str(Path(sys.executable).parent / "hal")
     done = subprocess.run(
-        [hal, "run", "-n", "3", "stall.py"], cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, check=False
+        [hal, *command.split()], cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, check=False
     )
+    return done, printed
+
+
+def test_going_on(tmp_path: Path) -> None:
+    done, printed = run("go_on.py", tmp_path)
+    assert done.stdout + done.stderr == printed
+    assert done.returncode == 128 + 9
+
+
+@pytest.mark.slow
+def test_the_stall_report(tmp_path: Path) -> None:
+    done, report = run("stall.py", tmp_path)
     assert done.returncode == 1
 
     def lines(text: str) -> list[str]:
@@ -32,4 +47,4 @@ def test_the_stall_report(tmp_path: Path) -> None:
         return [re.sub(r"passed on rank \d", "passed on rank 0", line) for line in text.splitlines()]
 
     said = lines(done.stderr)
-    assert set(lines(report[1])) <= set(said), done.stderr
+    assert set(lines(report)) <= set(said), done.stderr

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hal.bootstrap import Store
+from hal.bootstrap import SharedStore
 from hal.config import Algorithms
 from hal.interface.dtypes import DType, ReduceOp
 from hal.interface.executor import Executable, FastCalls
@@ -35,7 +35,7 @@ class Caller:
         pins: Algorithms | None,
         table: SelectionTable | None,
         arguments: Arguments,
-        store: Store | None,
+        store: SharedStore | None,
     ) -> None:
         self.group = group
         self.rank = group.rank
@@ -43,7 +43,7 @@ class Caller:
         self.calls = Calls(group, pins, table)
         self.closed = False
         self.arguments = arguments
-        self._store = store
+        self.store = None if store is None else store.keep()
         self._queue = Queue()
         self._pair_queues: dict[tuple[int, int], Queue] = {}
         self._tables: dict[Collective, FastCalls] = {}
@@ -199,8 +199,8 @@ class Caller:
         self.group.close()
         self.arguments.arrays.close()
         # the device stays open: arrays of `empty` outlive the communicator, and it goes with the last of them
-        if self._store is not None:
-            self._store.close()
+        if self.store is not None:
+            self.store.release()
 
     def _idle(self) -> bool:
         return all(q.idle for q in (self._queue, *self._pair_queues.values()))

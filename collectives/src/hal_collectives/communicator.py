@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
-from hal.bootstrap import Store
+from hal.bootstrap import SharedStore
 from hal.config import Algorithms
 from hal.interface.capability import Capability
 from hal.interface.device import Device
@@ -56,7 +57,7 @@ class Communicator:
         pins: Algorithms | None = None,
         table: SelectionTable | None = None,
         local_rank: int = 0,
-        owned: Store | None = None,
+        owned: SharedStore | None = None,
     ) -> None:
         self.rank = group.rank
         self.size = group.size
@@ -336,9 +337,25 @@ class Communicator:
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
                 raise self._arguments.error("split", f"{what} is {value!r}: an integer is needed")
         group = self._group.split(color, key)
-        if group is None:
-            return None
-        return Communicator(group, pins=self._pins, table=self._table, local_rank=self.local_rank)
+        return None if group is None else self._like(group)
+
+    def shrink(self, without: Sequence[int] = (), *, timeout: float | None = None) -> Communicator:
+        """A communicator of the ranks that are still there, in the order of this one, which may have failed.
+
+        Left out are ranks that died or have left, and those of `without`, ranks of this communicator that may live but
+        do not answer. All others call it, with the same `without`; who dies meanwhile is left out too. This
+        communicator stays what it is. `StallTimeout` where some do not come within `timeout` seconds names them.
+        """
+        self._caller.check_open("shrink")
+        for rank in without:
+            self._arguments.peer("shrink", "without", rank)
+        seconds = None if timeout is None else self._arguments.seconds("shrink", timeout)
+        return self._like(self._group.shrink(set(without), seconds))
+
+    def _like(self, group: Group) -> Communicator:
+        return Communicator(
+            group, pins=self._pins, table=self._table, local_rank=self.local_rank, owned=self._caller.store
+        )
 
     def abort(self) -> None:
         """Make all ranks' current and later calls raise `PeerFailure`. From any thread."""

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from hal import bootstrap, config
-from hal.bootstrap import Launch, Store, StoreServer
+from hal.bootstrap import Launch, SharedStore, Store, StoreServer
 from hal.interface.errors import PeerFailure, UsageError
 from hal.plan.trace_file import TraceFile
 from hal.runtime.backends import Backend
@@ -53,7 +53,7 @@ def init(
 
 
 def connect(store: Store, settings: config.Config, *, local_rank: int = 0, name: str = "world") -> Communicator:
-    """The communicator of all ranks that share `store`, which it then owns and closes."""
+    """The communicator of all ranks that share `store`, which it, or the last that is made from it, closes."""
     check_pins(settings)
     table = None if settings.selection_table is None else table_in(settings.selection_table)
     device = open_device(settings.backend, settings.section(settings.backend))
@@ -74,7 +74,7 @@ def connect(store: Store, settings: config.Config, *, local_rank: int = 0, name:
     except BaseException:
         device.close()
         raise
-    return Communicator(group, pins=settings.algorithms, table=table, local_rank=local_rank, owned=store)
+    return Communicator(group, pins=settings.algorithms, table=table, local_rank=local_rank, owned=SharedStore(store))
 
 
 def _transports(settings: config.Config) -> Transports:

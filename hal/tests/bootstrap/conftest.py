@@ -62,9 +62,9 @@ class Job:
             self.stores[rank] = self._stack.enter_context(store)
         return self.stores[ranks[-1]]
 
-    def given(self, name):
-        """The ranks whose values in an all_gather have come to the server."""
-        gather = self.server._table._gathers.get(f"all_gather {name}")
+    def given(self, name, kind="all_gather"):
+        """The ranks whose values in an all_gather, or another kind of gather, have come to the server."""
+        gather = self.server._table._gathers.get(f"{kind} {name}")
         return set() if gather is None else set(gather.values)
 
     def __getitem__(self, rank):

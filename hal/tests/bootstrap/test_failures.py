@@ -97,6 +97,50 @@ def test_a_value_given_before_death_still_counts(make_job, together, wait_until,
     assert isinstance(results[1], TransportError)
 
 
+def test_survivors_agree_on_who_is_left(make_job, together, wait_until, drop_connection):
+    """Rank 1 has died before, rank 2 leaves, and rank 3 is lost after it has come; the rest learns the same."""
+    job = make_job(6)
+    drop_connection(job[1])
+    wait_until(lambda: job[0].dead_ranks() == [1])
+
+    def act(rank):
+        match rank:
+            case 2:
+                wait_until(lambda: job.given("x", "survivors") == {0, 3, 4})
+                drop_connection(job[3])
+                wait_until(lambda: job[2].dead_ranks() == [1, 3])
+                return job[2].close()
+            case 5:
+                wait_until(lambda: job[2]._closed)
+        return job[rank].survivors("x", [5, 4, 3, 2, 1, 0], bytes([rank]))
+
+    results = together([0, 2, 3, 4, 5], act)
+    assert results[0] == results[3] == results[4] == {5: b"\5", 4: b"\4", 0: b"\0"}
+    assert list(results[0]) == [5, 4, 0]
+    assert isinstance(results[2], TransportError)
+
+
+def test_survivors_need_not_wait_for_one_that_dies_last(make_job, together, wait_until, drop_connection):
+    job = make_job(3)
+
+    def act(rank):
+        if rank < 2:
+            return job[rank].survivors("x", range(3))
+        wait_until(lambda: job.given("x", "survivors") == {0, 1})
+        return drop_connection(job[2])
+
+    assert together(3, act)[:2] == [{0: b"", 1: b""}] * 2
+
+
+def test_a_survivor_that_does_not_come_is_named(make_job, together, drop_connection, wait_until):
+    job = make_job(4)
+    drop_connection(job[3])
+    wait_until(lambda: job[0].dead_ranks() == [3])
+    for error in together([0, 1], lambda rank: job[rank].survivors("x", range(4), timeout=0.3)):
+        assert isinstance(error, StallTimeout)
+        assert "survivors x: rank 2 did not arrive" in str(error)
+
+
 def test_a_dead_rank_cannot_come_back(make_job, wait_until, drop_connection):
     job = make_job(2)
     drop_connection(job[1])

@@ -128,6 +128,31 @@ def test_a_rank_that_fails_ends_the_others_and_gives_its_status(script, ending, 
     assert run([program], 3) == (status, "", text)
 
 
+def test_the_others_keep_going_where_they_are_to(script):
+    """Each failed rank is named, in the order of time; the status is that of the first."""
+    program = script("""
+        import os, pathlib, sys, time
+        rank = os.environ["HAL_RANK"]
+        if rank != "2":
+            while not pathlib.Path(f"after{int(rank) + 1}").exists():
+                time.sleep(0.01)
+        print("here")
+        pathlib.Path(f"after{rank}").touch()
+        if rank == "1":
+            time.sleep(0.5)  # the one before has ended by then
+        sys.exit(int(rank) * 3)
+    """)
+    errors = "rank 2 exited with status 6\nrank 1 exited with status 3\n"
+    status, out, err = run([program], 3, keep_going=True)
+    assert (status, sorted(out.splitlines()), err) == (6, ["[0] here", "[1] here", "[2] here"], errors)
+
+
+def test_a_timeout_ends_those_that_keep_going(script):
+    program = script("import os, sys, time\nif os.environ['HAL_RANK'] == '1': sys.exit(7)\ntime.sleep(100)")
+    errors = "the ranks did not end within 1 s\nrank 1 exited with status 7\n"
+    assert run([program], 2, keep_going=True, timeout=1) == (124, "", errors)
+
+
 def test_who_ignores_sigterm_is_killed_with_its_children(script, tmp_path, wait_until):
     program = script("""
         import os, pathlib, signal, subprocess, time

@@ -29,6 +29,11 @@ def test_the_status_and_the_reason_come_through(invoke):
     assert (result.exit_code, result.stderr) == (9, "rank 0 exited with status 9\n")
 
 
+def test_ranks_keep_going_where_one_fails(invoke):
+    result = invoke("-n", "2", "--keep-going", "sh", "-c", "test $HAL_RANK = 0 && exit 9; sleep 0.5; echo on")
+    assert (result.exit_code, result.stdout, result.stderr) == (9, "[1] on\n", "rank 0 exited with status 9\n")
+
+
 def test_a_module(invoke):
     assert "usage" in invoke("-n", "1", "-m", "json.tool", "--help").stdout
 

@@ -3,7 +3,8 @@
 from hal.bootstrap.launch import Launch, detect
 from hal.bootstrap.rendezvous import connect
 from hal.bootstrap.server import StoreServer
+from hal.bootstrap.shared import SharedStore
 from hal.bootstrap.store import Store
 from hal.bootstrap.wire import Limits
 
-__all__ = ["Launch", "Limits", "Store", "StoreServer", "connect", "detect"]
+__all__ = ["Launch", "Limits", "SharedStore", "Store", "StoreServer", "connect", "detect"]

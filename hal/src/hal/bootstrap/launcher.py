@@ -42,6 +42,7 @@ def run_ranks(
     timeout: float | None = None,
     grace: float = 5.0,
     prefix: bool = True,
+    keep_going: bool = False,
     env: Mapping[str, str] | None = None,
     stdout: BinaryIO | None = None,
     stderr: BinaryIO | None = None,
@@ -54,7 +55,8 @@ def run_ranks(
 
     The status is 0 if every rank ends with 0. When a rank fails, all others get SIGTERM and, `grace` seconds later,
     SIGKILL, and the status is that of the failed rank, or 128 plus the signal that killed it, with a line on `stderr`
-    that says so. When `timeout` seconds pass the ranks are ended alike, with status 124. In the main thread SIGINT,
+    that says so; with `keep_going` the others go on, and each failed rank has its line at the end. When `timeout`
+    seconds pass the ranks are ended alike, with status 124. In the main thread SIGINT,
     SIGTERM, SIGHUP and SIGUSR1 are forwarded to all ranks; a second SIGINT or SIGTERM ends them as a failure does.
     A rank's session is killed when the rank ends, and everything when this process is killed.
 
@@ -75,7 +77,7 @@ def run_ranks(
         }
         # output goes through pipes here, and should come when it is printed all the same
         environment.setdefault("PYTHONUNBUFFERED", "1")
-        job = _Job(command, size, environment, server, watchdog, grace)
+        job = _Job(command, size, environment, server, watchdog, grace, keep_going)
         relay = Relay()
         try:
             try:
@@ -93,10 +95,9 @@ def run_ranks(
             # a reader that has stopped, such as a pager, may take its time; a signal ends the wait
             while not relay.wait(_POLL) and not received:
                 pass
-    if job.failure is None:
-        return 0
-    write_all(outputs[1], f"{job.failure.text}\n".encode())
-    return job.failure.status
+    for failure in job.failures:
+        write_all(outputs[1], f"{failure.text}\n".encode())
+    return job.failures[0].status if job.failures else 0
 
 
 def _raw_output(stream: TextIO) -> BinaryIO:
@@ -122,7 +123,7 @@ def _check_numbers(size: int, timeout: float | None, grace: float) -> None:
 
 @dataclass(frozen=True)
 class _Failure:
-    """The first thing that went wrong, and the status to exit with."""
+    """Something that went wrong, and the status to exit with where it is the first."""
 
     text: str
     status: int
@@ -165,14 +166,17 @@ class _Job:
         server: StoreServer,
         watchdog: subprocess.Popen[bytes],
         grace: float,
+        keep_going: bool,
     ) -> None:
-        self.failure: _Failure | None = None
+        self.failures: list[_Failure] = []
+        """In the order of time; of ranks that are being ended, the first one alone, where there is no other."""
         self._command = command
         self._size = size
         self._env = env
         self._server = server
         self._watchdog = watchdog
         self._grace = grace
+        self._keep_going = keep_going
         self._running: list[_Rank] = []
         self._kill_at: float | None = None
 
@@ -211,8 +215,9 @@ class _Job:
                 for rank in self._running:
                     rank.send(signum)
             now = time.monotonic()
-            if deadline is not None and now >= deadline and self.failure is None:
-                self._fail(f"the ranks did not end within {timeout:g} s", _TIMED_OUT)
+            if deadline is not None and now >= deadline and self._kill_at is None:
+                self.failures.insert(0, _Failure(f"the ranks did not end within {timeout:g} s", _TIMED_OUT))
+                self._begin_to_end()
             if self._kill_at is not None and now >= self._kill_at:
                 self.kill()
             time.sleep(_POLL)
@@ -238,12 +243,10 @@ class _Job:
             self._note(f"-{rank.process.pid}")
             self._running.remove(rank)
             self._server.mark_ended(rank.rank, how)
-            if status != 0 and self.failure is None:
-                self._fail(f"rank {rank.rank} {how}", status if status > 0 else 128 - status)
-
-    def _fail(self, text: str, status: int) -> None:
-        self.failure = _Failure(text, status)
-        self._begin_to_end()
+            if status != 0 and (not self.failures or (self._keep_going and self._kill_at is None)):
+                self.failures.append(_Failure(f"rank {rank.rank} {how}", status if status > 0 else 128 - status))
+                if not self._keep_going:
+                    self._begin_to_end()
 
     def _begin_to_end(self) -> None:
         if self._kill_at is None:

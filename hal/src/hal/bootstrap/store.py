@@ -175,6 +175,19 @@ class Store:
         self._check_value(value)
         return unpack_values(self._gather("all_gather", name, bytes(value), members, timeout))
 
+    def survivors(
+        self, name: str, members: Sequence[int], value: bytes = b"", timeout: float | None = None
+    ) -> dict[int, bytes]:
+        """Exchange one value for each of `members` that is still there, and agree on who that is.
+
+        Like `all_gather`, but a member that died or said goodbye has no part in it, whenever that happens before all
+        others have come. Returns the values by rank, in the order of `members`; the same on every rank.
+        """
+        self._check_value(value)
+        body = self._gather("survivors", name, bytes(value), members, timeout, Op.SURVIVORS)
+        # those that are there have a byte before their value
+        return {member: said[1:] for member, said in zip(members, unpack_values(body), strict=True) if said}
+
     def dead_ranks(self) -> list[int]:
         """The ranks known to have died, in ascending order. Costs no message: the server tells of each at once."""
         with self._lock:
@@ -216,7 +229,15 @@ class Store:
 
     # --- a call: one request, one response ---
 
-    def _gather(self, kind: str, name: str, value: bytes, members: Sequence[int], timeout: float | None) -> bytes:
+    def _gather(
+        self,
+        kind: str,
+        name: str,
+        value: bytes,
+        members: Sequence[int],
+        timeout: float | None,
+        op: Op = Op.GATHER,
+    ) -> bytes:
         check_key(name, self._limits, "name")
         for member in members:
             self._check_rank(member, "a member")
@@ -227,7 +248,7 @@ class Store:
             )
         # the kind is part of the name, so that a barrier and an all_gather of one name do not meet
         wire_name = f"{kind} {name}"
-        return self._request(Op.GATHER, wire_name, timeout, f"{kind} {name!r}", value=value, members=tuple(members))
+        return self._request(op, wire_name, timeout, f"{kind} {name!r}", value=value, members=tuple(members))
 
     def _call(
         self,

@@ -39,9 +39,13 @@ class _Getter:
 
 @dataclass
 class _Gather:
-    """A gather that not all members have joined, or (with `failure`) that not all have been told has failed."""
+    """A gather that not all members have joined, or (with `failure`) that not all have been told has failed.
+
+    `of_survivors`: members that are gone have no part in it.
+    """
 
     members: tuple[int, ...]
+    of_survivors: bool = False
     values: dict[int, bytes] = field(default_factory=dict)
     waiting: dict[int, Request] = field(default_factory=dict)
     deadlines: dict[int, float] = field(default_factory=dict)
@@ -94,6 +98,7 @@ class Table:
         """A rank said goodbye; what it was waiting for is forgotten."""
         self._forget(rank)
         self._left.add(rank)
+        self._go_on_without(rank)
         self._fail_what_needs(rank)
 
     def end(self, rank: int, reason: str) -> None:
@@ -112,6 +117,7 @@ class Table:
         self._dead[rank] = reason
         for other in self._connected:
             self._reply(other, Response(Status.DEAD, 0, rank_body(rank, reason)))
+        self._go_on_without(rank)
         self._fail_what_needs(rank)
 
     def _forget(self, rank: int) -> None:
@@ -152,7 +158,8 @@ class Table:
                     self._reply(getter.rank, Response(Status.PEER, getter.request, body))
             self._keep_getters(key, [getter for getter in self._getters[key] if getter.source != rank])
         for name, gather in list(self._gathers.items()):
-            if rank in gather.members and rank not in gather.values and gather.failure is None:
+            needed = rank in gather.members and rank not in gather.values and not gather.of_survivors
+            if needed and gather.failure is None:
                 # whoever comes later learns of the death by itself, so nothing of this gather has to be kept
                 for member, request in gather.waiting.items():
                     self._reply(member, Response(Status.PEER, request.id, body))
@@ -183,7 +190,7 @@ class Table:
                 for key in doomed:
                     del self._keys[key]
                 self._ok(rank, request, str(len(doomed)).encode())
-            case Op.GATHER:
+            case Op.GATHER | Op.SURVIVORS:
                 self._gather(rank, request, now)
             case Op.JOIN | Op.GOODBYE:
                 self._usage(rank, request, f"rank {rank} is connected already")
@@ -237,13 +244,14 @@ class Table:
         gather = self._gathers.get(request.name)
         same = gather is not None and gather.members == request.members
         arrived = gather.values if gather is not None and same else {}
-        for member in request.members:
+        of_survivors = request.op is Op.SURVIVORS
+        for member in () if of_survivors else request.members:
             gone = self._gone(member) if member not in arrived else None
             if gone is not None:
                 self._reply(rank, Response(Status.PEER, request.id, rank_body(member, gone)))
                 return
         if gather is None:
-            gather = self._gathers[request.name] = _Gather(request.members)
+            gather = self._gathers[request.name] = _Gather(request.members, of_survivors)
         elif not same:
             other = min(gather.values, default=gather.members[0])
             text = (
@@ -272,11 +280,26 @@ class Table:
                 f"{request.name}: the values have more than {self._limits.max_gather} bytes in all, which is the limit"
             )
             self._fail(gather, Status.USAGE, text.encode())
-        elif len(gather.values) == len(gather.members):
-            del self._gathers[request.name]
-            body = pack_values([gather.values[member] for member in gather.members])
-            for member, waiting in gather.waiting.items():
-                self._reply(member, Response(Status.OK, waiting.id, body))
+        else:
+            self._finish(request.name, gather)
+
+    def _finish(self, name: str, gather: _Gather) -> None:
+        """Answer a gather, once all have come that it waits for."""
+        gone: set[int] = self._dead.keys() | self._left if gather.of_survivors else set()
+        if any(member not in gather.values and member not in gone for member in gather.members):
+            return
+        del self._gathers[name]
+        # where some may be gone, a byte before the value tells who is not
+        mark = b"+" if gather.of_survivors else b""
+        body = pack_values([b"" if m in gone else mark + gather.values[m] for m in gather.members])
+        for member, waiting in gather.waiting.items():
+            self._reply(member, Response(Status.OK, waiting.id, body))
+
+    def _go_on_without(self, rank: int) -> None:
+        """A rank is gone: gathers of survivors wait for it no longer."""
+        for name, gather in list(self._gathers.items()):
+            if gather.of_survivors and rank in gather.members and gather.failure is None and gather.waiting:
+                self._finish(name, gather)
 
     # --- deadlines ---
 
@@ -294,7 +317,7 @@ class Table:
         for name, gather in list(self._gathers.items()):
             late = [member for member, deadline in gather.deadlines.items() if deadline <= now]
             if late and gather.failure is None:
-                missing = [member for member in gather.members if member not in gather.values]
+                missing = [m for m in gather.members if m not in gather.values and m not in self._dead]
                 text = (
                     f"{name}: {format_ranks(missing)} did not arrive within {gather.waiting[late[0]].timeout:g} s; "
                     f"{format_ranks(gather.values)} did ({self._presence()})"

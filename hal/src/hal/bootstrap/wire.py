@@ -66,6 +66,7 @@ class Op(enum.IntEnum):
     DELETE_PREFIX = 6
     GATHER = 7
     GOODBYE = 8
+    SURVIVORS = 9
 
 
 class Status(enum.IntEnum):
@@ -81,7 +82,10 @@ class Status(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Request:
-    """One request. `members` are the ranks of a gather, or the rank that a `GET` expects to set the key."""
+    """One request.
+
+    `members` are the ranks of a gather (`SURVIVORS` is one too), or the rank that a `GET` expects to set the key.
+    """
 
     op: Op
     id: int
@@ -100,9 +104,10 @@ class Response:
     body: bytes = b""
 
 
-_NAMED = {Op.SET, Op.GET, Op.ADD, Op.DELETE, Op.DELETE_PREFIX, Op.GATHER}
-_VALUED = {Op.SET, Op.ADD, Op.GATHER, Op.JOIN}
-_MEMBERED = {Op.GET, Op.GATHER}
+_GATHERS = {Op.GATHER, Op.SURVIVORS}
+_NAMED = {Op.SET, Op.GET, Op.ADD, Op.DELETE, Op.DELETE_PREFIX, *_GATHERS}
+_VALUED = {Op.SET, Op.ADD, Op.JOIN, *_GATHERS}
+_MEMBERED = {Op.GET, *_GATHERS}
 
 
 def frame(payload: bytes) -> bytes:
@@ -143,7 +148,7 @@ def decode_request(payload: bytes, *, size: int, limits: Limits) -> Request:
         raise WireError(f"fields do not belong to operation {op.name}")
     if any(member >= size for member in members) or len(set(members)) != len(members):
         raise WireError(f"members {list(members)} are not distinct ranks below {size}")
-    if (op is Op.GATHER and not members) or (op is Op.GET and len(members) > 1):
+    if (op in _GATHERS and not members) or (op is Op.GET and len(members) > 1):
         raise WireError(f"operation {op.name} cannot have {len(members)} members")
     return Request(op, ident, milliseconds / 1000, name, members, value)
 

@@ -22,15 +22,21 @@ def _run(
     grace: Annotated[
         float, typer.Option(help="Time between SIGTERM and SIGKILL when ranks are ended.", metavar="SECONDS")
     ] = 5.0,
+    keep_going: Annotated[
+        bool, typer.Option("-k", "--keep-going", help="When a rank fails, let the others go on (Communicator.shrink).")
+    ] = False,
     prefix: Annotated[
         bool, typer.Option("--prefix/--no-prefix", help="Mark each line of output with its rank.")
     ] = True,
 ) -> None:
-    """Start N ranks of PROGRAM on this host and end them all when one fails.
+    """Start N ranks of PROGRAM on this host and end them all when one fails, unless told to keep going.
 
     The exit status is that of the rank that failed first. Put `--` before a program whose name begins with a dash.
     """
-    raise typer.Exit(run_ranks(program, ranks, module=module, timeout=timeout, grace=grace, prefix=prefix))
+    status = run_ranks(
+        program, ranks, module=module, timeout=timeout, grace=grace, prefix=prefix, keep_going=keep_going
+    )
+    raise typer.Exit(status)
 
 
 def register(app: typer.Typer) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from hal.bootstrap import Store
 from hal.interface.capability import Capability
 from hal.interface.device import Device
 from hal.interface.dtypes import DType, ReduceOp
-from hal.interface.errors import NotSupported, PlanError, UsageError
+from hal.interface.errors import NotSupported, PeerFailure, PlanError, UsageError
 from hal.interface.executor import Call, Executable, Executor, Membership
 from hal.plan.codec import digest
 from hal.plan.collective import Collective
@@ -68,6 +69,7 @@ class Group:
         self.size = len(members)
         self._exchanges = itertools.count()
         self._splits = itertools.count()
+        self._shrinks: Counter[tuple[int, ...]] = Counter()
         self._patience = timeout if join_timeout is None else join_timeout
         self._transports = transports
         self._hosts = hosts
@@ -219,7 +221,51 @@ class Group:
         if color is None:
             return None
         members = tuple(self.members[rank] for _, rank in sorted(chosen))
-        name = f"{self.name}.{number}.{color}"
+        return self._of(members, f"{self.name}.{number}.{color}")
+
+    def shrink(self, without: Collection[int] = (), timeout: float | None = None) -> Group:
+        """The group of the members that are still there, in the order of this one, which may have failed.
+
+        Left out are members that died or have left the job, and those of `without`, ranks of this group that may live.
+        All others call it with the same `without`, as often as each other; who dies meanwhile is left out too.
+        `timeout` seconds (by default the group's) are for them to come, and again for the making; `StallTimeout` names
+        those that do not.
+        """
+        wanted = tuple(member for rank, member in enumerate(self.members) if rank not in without)
+        timeout = self.timeout if timeout is None else timeout
+        # those that are left out may shrink it as well, which must not get in the way
+        chosen = hashlib.sha256(repr(wanted).encode()).hexdigest()[:8]
+        prefix = f"{self.name}.shrink.{chosen}.{self._shrinks[wanted]}"
+        self._shrinks[wanted] += 1
+        for attempt in itertools.count():
+            name = f"{prefix}.{attempt}"
+            members = tuple(self.store.survivors(name, wanted, timeout=timeout))
+            group, error = self._attempt(members, name, timeout)
+            # it counts if all have it: they agree on that, or try again where that is for one who has gone meanwhile
+            why = b"" if error is None else f"{type(error).__name__}: {error}".encode()
+            failures = self.store.survivors(f"{name}.made", members, why, 2 * timeout)
+            if group is not None and len(failures) == len(members) and not any(failures.values()):
+                return group
+            if group is not None:
+                group.close()
+            if len(failures) == len(members):
+                break
+        said = {member: why.decode() for member, why in failures.items() if why}
+        if error is None:
+            peer, text = next(iter(said.items()))
+            raise PeerFailure(f"rank {peer} could not make the group: {text}", rank=self.store.rank, peer=peer)
+        for member, text in said.items():
+            error.add_note(f"rank {member} could not make the group: {text}")
+        raise error
+
+    def _attempt(self, members: tuple[int, ...], name: str, timeout: float) -> tuple[Group | None, Exception | None]:
+        try:
+            return self._of(members, name, join_timeout=timeout), None
+        except Exception as error:
+            return None, error
+
+    def _of(self, members: tuple[int, ...], name: str, *, join_timeout: float | None = None) -> Group:
+        """The group of some members, which make it together."""
         places = [self.members.index(m) for m in members]
         return Group(
             self.device,
@@ -228,6 +274,7 @@ class Group:
             name=name,
             timeout=self.timeout,
             verify=self.verify,
+            join_timeout=join_timeout,
             transports=self._transports,
             hosts=None if self._hosts is None else self._hosts.of(places),
             backend=self._backend,
