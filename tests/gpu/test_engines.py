@@ -87,9 +87,10 @@ def test_an_abort_does_not_wait_for_a_copy(run):
 
 
 def test_a_rank_is_killed(run):
-    words = ("hal", "run", "-n", "3", sys.executable, *PROGRAM, "rank-survivors", "3")
+    words = ("hal", "run", "--keep-going", "-n", "3", sys.executable, *PROGRAM, "rank-survivors", "3")
     said = run("rocm", *words, environment=ENGINES, fails=True)
     assert said.count("PeerFailure: rank 2 has died or left the group") == 2, said
+    assert said.count("2 go on") == 2, said
 
 
 def test_what_engines_take_is_given_back(run):

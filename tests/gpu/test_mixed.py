@@ -59,8 +59,9 @@ def test_each_process_has_its_backend_from_its_environment(out):
 @pytest.mark.parametrize("last", ["host", pytest.param("cuda", marks=pytest.mark.exhaustive)])
 def test_a_rank_that_is_killed(out, last):
     first = "cuda" if last == "host" else "host"
-    said = out(HAL, "run", "-n", "3", *PROGRAM, f"{first},rocm,{last}", "rank-survivors", fails=True)
+    said = out(HAL, "run", "-k", "-n", "3", *PROGRAM, f"{first},rocm,{last}", "rank-survivors", fails=True)
     assert said.count("PeerFailure of rank 2 (True)") == 2
+    assert said.count(f"backends {first}, rocm>") == 2
 
 
 @pytest.mark.parametrize(("backend", "label"), [("cuda", "CUDA"), ("rocm", "HIP")])
