@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import hal_collectives as hc
+from hal.bootstrap import Launch, StoreServer
 from hal.interface.errors import PeerFailure, StallTimeout, UsageError
 from hal_collectives import Communicator, run_local
 
@@ -131,6 +133,24 @@ def test_in_a_communicator_of_some_ranks() -> None:
         return gathered(part)
 
     assert run_local(4, body, timeout=20) == [[0], [0, 1], [], [0, 1]]
+
+
+def test_the_job_is_left_with_the_last_communicator() -> None:
+    with StoreServer(1) as server:
+        launch = Launch(0, 1, 0, 1, "arguments", store_address=server.address, store_external=True)
+        comm = hc.init(launch=launch)
+        part = comm.split(0)
+        del comm  # is closed where nobody has it any more
+        gc.collect()
+        assert part is not None
+        rest = part.shrink()
+        part.close()
+        with pytest.raises(UsageError, match="has not closed all communicators"):
+            hc.init(launch=launch)
+        assert gathered(rest.shrink()) == [0]
+        gc.collect()
+        rest.close()
+        hc.init(launch=launch).close()
 
 
 @pytest.mark.parametrize(

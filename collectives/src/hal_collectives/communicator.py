@@ -362,7 +362,10 @@ class Communicator:
         self._group.abort()
 
     def close(self) -> None:
-        """Leave. Asynchronous calls are waited for. Closing twice is allowed; at the end of the process it is done."""
+        """Leave. Asynchronous calls are waited for. Closing twice is allowed; at the end of the process it is done.
+
+        The process leaves the job with the last of those that `init` made, and `split` and `shrink` from them.
+        """
         self._finalizer()
 
     def __enter__(self) -> Self:

@@ -84,7 +84,8 @@ class Table:
         if rank in self._left and not self._rejoin:
             return Status.RETRY, f"rank {rank} has left this store and rank 0 has not opened another one"
         if rank in self._connected:
-            return Status.USAGE, f"rank {rank} is connected already: two processes (or threads) claim to be this rank"
+            why = "two processes (or threads) claim to be this rank, or one has not closed all communicators it had"
+            return Status.USAGE, f"rank {rank} is connected already: {why}"
         self._connected.add(rank)
         self._left.discard(rank)
         return Status.OK, ""
