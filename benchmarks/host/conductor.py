@@ -112,12 +112,13 @@ class _Run:
             self._ask({"do": "prepare", **what})
             seconds = self._batch(1)
             calls = least = max(1, min(pace.calls, math.floor(pace.longest / seconds)))
-            # the start of a batch takes longer than the rest: how many calls fill one is seen where they have
+            # the start of a batch takes longer than the rest, and now and then much longer: how many calls fill one is
+            # seen where they have, twice
             if calls > 1:
-                seconds = self._batch(calls)
+                seconds = min(self._batch(calls), self._batch(calls))
             while seconds * calls < pace.batch:
                 calls = min(8 * calls, max(2 * calls, math.ceil(pace.batch / seconds)))
-                seconds = self._batch(calls)
+                seconds = min(self._batch(calls), self._batch(calls))
             self.sample.iterations = max(least, round(pace.batch / seconds))
 
     def round(self) -> None:

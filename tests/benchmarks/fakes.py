@@ -10,12 +10,13 @@ from benchmarks.host.conductor import Contender, ContenderError, Role
 class FakeTeam:
     """Ranks that answer like those of rank.py; `speeds` are nanoseconds a call, rank by rank.
 
-    A batch takes `start` more, the first one ten times as much.
+    A batch takes `start` more, and the one of number `late` ten times as much.
     """
 
     speeds: tuple[int, ...] = (100_000, 200_000)
     fill: int = 0
     start: int = 0
+    late: int = 0
     wrong_at: int | None = None
     dies_after: int | None = None
     journal: list[str] = field(default_factory=list)
@@ -30,7 +31,7 @@ class FakeTeam:
         if order["do"] != "run":
             return [{} for _ in self.speeds]
         count = order["iterations"]
-        start = self.start if self.batches else 10 * self.start
+        start = self.start * (10 if len(self.batches) == self.late else 1)
         self.batches.append(count)
         self.journal.append(self.name)
         return [{"total": start + count * (speed + self.fill), "fill": count * self.fill} for speed in self.speeds]

@@ -23,9 +23,10 @@ def test_slow_calls_make_a_batch_of_few(milliseconds, calls):
     assert sample.rounds == [milliseconds * 1000.0] * 6
 
 
-def test_the_start_of_a_batch_does_not_make_it_short():
-    """Every batch takes 300 µs more than its calls, the first one 3 ms, as where ranks wake up."""
-    sample = measure(CASE, [contender("a", FakeTeam(speeds=(10_000,), start=300_000))], PACE)["a"]
+@pytest.mark.parametrize("late", [0, 1, 3])
+def test_the_start_of_a_batch_does_not_make_it_short(late):
+    """Every batch takes 300 µs more than its calls, and one of them 3 ms, as where ranks wake up."""
+    sample = measure(CASE, [contender("a", FakeTeam(speeds=(10_000,), start=300_000, late=late))], PACE)["a"]
     assert 160 <= sample.iterations <= 200
     assert sample.rounds == [10 + 300 / sample.iterations] * 6
 
