@@ -204,12 +204,12 @@ def _die_in_shrink(comm: hc.Communicator, moment: str) -> None:
 
     def joined(group: Group) -> Any:
         executor = join(group)
-        if moment == "joined" and group.name != "world":
+        if moment == "joined":
             os.kill(os.getpid(), signal.SIGKILL)
         return executor
 
-    store.survivors = survivors  # type: ignore[method-assign]
-    Group._join = joined  # type: ignore[method-assign]
+    store.survivors = survivors  # type: ignore[method-assign]  # the real one within
+    Group._join = joined  # type: ignore[method-assign]  # as above
 
 
 def leave_out(comm: hc.Communicator, rank: int) -> None:

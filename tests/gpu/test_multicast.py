@@ -14,7 +14,7 @@ WANTED = {"MULTICAST": "true"}
 
 def program(run, what="used", size=2, environment=WANTED, **settings):
     """What ranks that are processes print, line by line in order."""
-    words = ("hal", "run", "-n", str(size), sys.executable, "-m", "tests.gpu.multicast", what)
+    words = ("hal", "run", "--keep-going", "-n", str(size), sys.executable, "-m", "tests.gpu.multicast", what)
     fails = what == "killed"
     settings = {"DEVICES": str(size), "MULTICAST": "1", **settings}
     said = run("cuda", *words, environment=environment, fails=fails, **settings)

@@ -133,10 +133,11 @@ def test_survivors_need_not_wait_for_one_that_dies_last(make_job, together, wait
 
 
 def test_a_survivor_that_does_not_come_is_named(make_job, together, drop_connection, wait_until):
-    job = make_job(4)
+    job = make_job(5)
     drop_connection(job[3])
+    job[4].close()
     wait_until(lambda: job[0].dead_ranks() == [3])
-    for error in together([0, 1], lambda rank: job[rank].survivors("x", range(4), timeout=0.3)):
+    for error in together([0, 1], lambda rank: job[rank].survivors("x", range(5), timeout=0.3)):
         assert isinstance(error, StallTimeout)
         assert "survivors x: rank 2 did not arrive" in str(error)
 

@@ -286,7 +286,7 @@ class Table:
 
     def _finish(self, name: str, gather: _Gather) -> None:
         """Answer a gather, once all have come that it waits for."""
-        gone: set[int] = self._dead.keys() | self._left if gather.of_survivors else set()
+        gone = self._excused(gather)
         if any(member not in gather.values and member not in gone for member in gather.members):
             return
         del self._gathers[name]
@@ -295,6 +295,10 @@ class Table:
         body = pack_values([b"" if m in gone else mark + gather.values[m] for m in gather.members])
         for member, waiting in gather.waiting.items():
             self._reply(member, Response(Status.OK, waiting.id, body))
+
+    def _excused(self, gather: _Gather) -> set[int]:
+        """The ranks that a gather does not wait for."""
+        return self._dead.keys() | self._left if gather.of_survivors else set()
 
     def _go_on_without(self, rank: int) -> None:
         """A rank is gone: gathers of survivors wait for it no longer."""
@@ -318,7 +322,7 @@ class Table:
         for name, gather in list(self._gathers.items()):
             late = [member for member, deadline in gather.deadlines.items() if deadline <= now]
             if late and gather.failure is None:
-                missing = [m for m in gather.members if m not in gather.values and m not in self._dead]
+                missing = [m for m in gather.members if m not in gather.values and m not in self._excused(gather)]
                 text = (
                     f"{name}: {format_ranks(missing)} did not arrive within {gather.waiting[late[0]].timeout:g} s; "
                     f"{format_ranks(gather.values)} did ({self._presence()})"

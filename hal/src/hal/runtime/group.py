@@ -233,12 +233,11 @@ class Group:
         """
         wanted = tuple(member for rank, member in enumerate(self.members) if rank not in without)
         timeout = self.timeout if timeout is None else timeout
-        # those that are left out may shrink it as well, which must not get in the way
-        chosen = hashlib.sha256(repr(wanted).encode()).hexdigest()[:8]
-        prefix = f"{self.name}.shrink.{chosen}.{self._shrinks[wanted]}"
+        # of one length, however often groups shrink, and another one for ranks that are left out and shrink it as well
+        which = hashlib.sha256(repr((self.name, wanted, self._shrinks[wanted])).encode()).hexdigest()[:16]
         self._shrinks[wanted] += 1
         for attempt in itertools.count():
-            name = f"{prefix}.{attempt}"
+            name = f"shrunk.{which}.{attempt}"
             members = tuple(self.store.survivors(name, wanted, timeout=timeout))
             group, error = self._attempt(members, name, timeout)
             # it counts if all have it: they agree on that, or try again where that is for one who has gone meanwhile
