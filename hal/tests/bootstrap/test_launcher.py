@@ -132,15 +132,19 @@ def test_the_others_keep_going_where_they_are_to(script):
     """Each failed rank is named, in the order of time; the status is that of the first."""
     program = script("""
         import os, pathlib, sys, time
-        rank = os.environ["HAL_RANK"]
-        if rank != "2":
-            while not pathlib.Path(f"after{int(rank) + 1}").exists():
+        rank = int(os.environ["HAL_RANK"])
+        before = pathlib.Path(f"pid{rank + 1}")
+        while rank < 2 and not (before.exists() and before.read_text()):
+            time.sleep(0.01)
+        try:
+            while rank < 2:  # until the launcher has seen that the one before has ended
+                os.kill(int(before.read_text()), 0)
                 time.sleep(0.01)
+        except ProcessLookupError:
+            pass
+        pathlib.Path(f"pid{rank}").write_text(str(os.getpid()))
         print("here")
-        pathlib.Path(f"after{rank}").touch()
-        if rank == "1":
-            time.sleep(0.5)  # the one before has ended by then
-        sys.exit(int(rank) * 3)
+        sys.exit(rank * 3)
     """)
     errors = "rank 2 exited with status 6\nrank 1 exited with status 3\n"
     status, out, err = run([program], 3, keep_going=True)
@@ -149,8 +153,8 @@ def test_the_others_keep_going_where_they_are_to(script):
 
 def test_a_timeout_ends_those_that_keep_going(script):
     program = script("import os, sys, time\nif os.environ['HAL_RANK'] == '1': sys.exit(7)\ntime.sleep(100)")
-    errors = "the ranks did not end within 1 s\nrank 1 exited with status 7\n"
-    assert run([program], 2, keep_going=True, timeout=1) == (124, "", errors)
+    errors = "the ranks did not end within 3 s\nrank 1 exited with status 7\n"
+    assert run([program], 2, keep_going=True, timeout=3) == (124, "", errors)
 
 
 def test_who_ignores_sigterm_is_killed_with_its_children(script, tmp_path, wait_until):
